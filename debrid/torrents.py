@@ -1,0 +1,399 @@
+"""Watches the account and puts the files of finished torrents into the tree.
+
+A poller thread asks cheaply whether anything changed, reads the whole list only then, and publishes each
+addition (one torrent id) once. It never takes a name away: a torrent that a listing lacks is asked for by
+its id, and only if the provider itself says that it is gone, it is marked missing, for `debrid list` to
+tell. Whatever else goes wrong (refused token, pace, outage, an empty or odd answer) changes nothing and
+shows in `status()`.
+
+What is published, from the links and the selected files of a torrent:
+
+    as many links as files     link i belongs to file i fewer links                each link is unrestricted
+    and matched by name and size; files without one are left
+                               out and named in the torrent's problem. In the first minute more links may
+                               follow, so it waits.
+    one link, many files       the provider packed them into one RAR. Nothing is published: an addition is
+                               published once, and the archive itself in its place would bar the files inside.
+    no links                   lost content; nothing is published, looked at again after hours
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from debrid import errors
+from debrid.client import Client
+from debrid.errors import DebridError, Interrupted, TemporaryError
+from debrid.library import GONE, URL_SECONDS
+from debrid.models import UNFINISHED, TorrentInfo, match_file
+from debrid.store import Store, StoredFile, StoredTorrent
+from debrid.transport import Budget, Interrupt
+
+log = logging.getLogger(__name__)
+
+COMPLETE = "torrents/complete"
+FULL_SECONDS = 900.0  # the cheap question misses some changes, so the whole list is read this often anyway
+LATE_LINKS_SECONDS = 60.0
+_CALL_SECONDS = 120.0
+_RETRY_SECONDS = 60.0
+_RECHECK_SECONDS = 6 * 3600.0
+_BATCH = 50  # additions published between two looks at the account
+_STOP_SECONDS = 15.0
+_PROBES = 5  # absent torrents asked for by id in one round
+
+
+class PublishedFile(NamedTuple):
+    """One file of an addition: inner folders and name, raw as the provider gives them; size in bytes."""
+
+    path: tuple[str, ...]
+    key: tuple[str, str, str]
+    size: int
+    mtime_ns: int
+
+
+class Tree(Protocol):
+    """The tree as this poller sees it. Both methods may raise OSError."""
+
+    def published(self, addition: str) -> bool:
+        """Was this addition ever published, be it removed since?"""
+        ...
+
+    def publish(self, addition: str, folder: str, name: str, files: Sequence[PublishedFile]) -> str:
+        """Show the files under folder/name (or a name beside it) and return the path; once per addition."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentsStatus:
+    """How the poller fares.
+
+    `polled_at`: last success, seconds since 1970; `error`: '' or why the last round failed.
+    """
+
+    polled_at: float | None = None
+    error: str = ""
+    known: int = 0
+    published: int = 0
+    unfinished: int = 0
+    missing: int = 0
+    problems: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTorrent:
+    """A line of `debrid list`.
+
+    `bytes` of the selected files, `progress` in percent, `path` '' if not published or not known.
+    """
+
+    id: str
+    name: str
+    hash: str
+    status: str
+    bytes: int
+    progress: float
+    problem: str
+    path: str
+
+
+class Torrents:
+    """Thread-safe. `poll_seconds`: pause between two looks at the account; `clock`: seconds since 1970."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        tree: Tree,
+        *,
+        poll_seconds: float = 15.0,
+        folder: str = COMPLETE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client, self._store, self._tree = client, store, tree
+        self._poll_seconds, self._folder, self._clock = poll_seconds, folder, clock
+        self._polling = threading.Lock()
+        self._wake = threading.Event()
+        self._interrupt = Interrupt()
+        self._thread: threading.Thread | None = None
+        self._polled_at: float | None = None
+        self._error = ""
+        self._failures = 0
+        self._mark: object = None  # what the cheap question answered when the list was last read
+        self._list_due = 0.0  # seconds since 1970
+        self._watch_due = 0.0  # of time.monotonic()
+        self._offset_ns = 0
+        self._offset_due = 0.0
+
+    # -- running
+
+    def start(self) -> None:
+        """Poll in a thread of its own until `stop`."""
+        if self._thread is None:
+            self._interrupt = Interrupt()
+            self._thread = threading.Thread(target=self._run, name="torrents", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, in the middle of a call if need be."""
+        self._interrupt.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)  # only the resolver can hold it longer; it does nothing afterwards
+            self._thread = None
+
+    def poke(self) -> None:
+        """Look at the account now rather than at the next turn."""
+        self._list_due = 0.0
+        self._wake.set()
+
+    def poll(self) -> bool:
+        """One look at the account; True if more can be done at once. What went wrong is in `status()`."""
+        with self._polling:
+            more = False
+            try:
+                error = self._notice()
+                more = self._publish_due()
+                self._polled_at = self._clock()
+            except Interrupted:
+                return False
+            except (DebridError, OSError) as problem:
+                error = str(problem)
+            except Exception as problem:  # the thread must outlive a bug; it shows in the log and the status
+                log.exception("polling failed")
+                error = f"internal error: {problem!r}"
+            if error and error != self._error:
+                log.warning("Real-Debrid: %s; nothing is changed", error)
+            self._error, self._failures = error, self._failures + 1 if error else 0
+            return more
+
+    def _run(self) -> None:
+        while not self._interrupt.is_set:
+            self._wake.clear()
+            if not self.poll() and not self._interrupt.is_set:
+                self._wake.wait(self._poll_seconds * 2 ** min(self._failures, 4))
+
+    def _budget(self) -> Budget:
+        return Budget.of(_CALL_SECONDS, interrupt=self._interrupt)
+
+    # -- what the account holds
+
+    def _notice(self) -> str:
+        """Bring the store up to date; returns what is doubtful about the listing, '' if nothing is."""
+        first = self._client.torrents_first(self._budget())
+        mark = (first.total, first.items[0].id if first.items else "")
+        known = [each for each in self._store.torrents() if not each.missing]
+        now = self._clock()
+        watching = time.monotonic() >= self._watch_due and any(each.status in UNFINISHED for each in known)
+        if mark == self._mark and now < self._list_due and not watching:
+            return ""
+        self._mark = None  # should this fail half-way, all of it is done again
+        started = time.monotonic()
+        listing = self._client.torrents(Budget.of(_CALL_SECONDS * 3, interrupt=self._interrupt))
+        # Large accounts take long to list: do not spend more than a fifth of the time on it.
+        took = time.monotonic() - started
+        self._watch_due = time.monotonic() + max(0.0, 4 * took - self._poll_seconds)
+        self._store.saw(listing.items, now)
+        absent = {each.id for each in known} - {each.id for each in listing.items}
+        alive, left = self._probe([each for each in known if each.id in absent])
+        if alive:
+            return f"the list shows {len(listing.items)} torrents, but at least {alive} more exist"
+        if not left:
+            self._mark, self._list_due = mark, now + FULL_SECONDS
+        return ""
+
+    def _probe(self, absent: Sequence[StoredTorrent]) -> tuple[int, int]:
+        """Ask for some of the torrents the listing lacks: how many exist, how many are yet to be asked for."""
+        alive = 0
+        for each in sorted(absent, key=lambda each: each.seen_at)[:_PROBES]:
+            try:
+                self._store.saw([self._client.torrent(each.id, self._budget())], self._clock())
+                alive += 1
+            except errors.NotFound:
+                log.info("%s is %s", each.name, GONE)
+                self._store.set_missing(each.id, GONE)
+        return alive, max(0, len(absent) - _PROBES)
+
+    # -- publishing
+
+    def _publish_due(self) -> bool:
+        """Publish what is due, a batch at a time; True if there is more."""
+        due = self._store.unpublished(self._clock())
+        for torrent in due[:_BATCH]:
+            self._interrupt.check()
+            try:
+                self._publish(torrent)
+            except errors.NotFound:
+                self._store.set_missing(torrent.id, GONE)
+            except (Interrupted, errors.StoreError):
+                raise
+            except DebridError as error:
+                # Put off, so that one bad torrent does not stand before all others in the next round.
+                self._put_off(torrent, str(error), _RETRY_SECONDS)
+                if isinstance(error, TemporaryError | errors.AuthError):
+                    raise
+            except OSError as error:
+                self._put_off(torrent, f"cannot be published: {error}", _RETRY_SECONDS)
+                raise
+        return len(due) > _BATCH
+
+    def _publish(self, torrent: StoredTorrent) -> None:
+        addition = f"realdebrid:{torrent.id}"
+        if self._tree.published(addition):
+            self._store.set_published(torrent.id, "", _lost(self._selected(torrent.id)))
+            return
+        if torrent.selection is None and not self._learn(torrent):
+            return
+        selected = self._selected(torrent.id)
+        files = self._published_files(torrent, [each for each in selected if each.link])
+        if not files:
+            self._put_off(torrent, "none of its files has a link", _RECHECK_SECONDS)
+            return
+        path = self._tree.publish(addition, self._folder, torrent.name, files)
+        self._store.set_published(torrent.id, path, _lost(selected))
+        log.info("published %s with %d files", path, len(files))
+
+    def _selected(self, torrent_id: str) -> Sequence[StoredFile]:
+        torrent = self._store.torrent(torrent_id)
+        if torrent is None or torrent.selection is None:
+            return []
+        return [each for each in self._store.files(torrent.hash) if each.id in torrent.selection]
+
+    def _published_files(self, torrent: StoredTorrent, files: Sequence[StoredFile]) -> list[PublishedFile]:
+        mtime_ns = self._true_ns(torrent)
+        return [
+            PublishedFile(
+                tuple(part for part in file.path.split("/") if part),
+                ("torrent", file.hash, str(file.id)),
+                file.bytes,
+                mtime_ns,
+            )
+            for file in files
+        ]
+
+    def _put_off(self, torrent: StoredTorrent, problem: str, seconds: float) -> None:
+        self._store.set_problem(torrent.id, problem, self._clock() + seconds)
+
+    def _learn(self, torrent: StoredTorrent) -> bool:
+        """Get the files and links of a torrent into the store; False if there is nothing to publish yet."""
+        info = self._client.torrent(torrent.id, self._budget())
+        self._store.saw([info], self._clock())
+        if not info.is_finished:
+            return False
+        links, urls = info.links_by_file, dict[int, str]()
+        problem = "none of its files is selected"
+        if links is None:
+            if (wait := self._late_seconds(torrent, info)) > 0:
+                self._put_off(torrent, "waiting for the rest of its links", min(wait, 10.0))
+                return False
+            links, urls, packed = self._match(info)
+            problem = _why_none(info, packed)
+        if not links:
+            self._put_off(torrent, problem, _RECHECK_SECONDS)
+            return False
+        self._store.record(info, links)
+        for file_id, url in urls.items():
+            self._store.set_url(info.hash, file_id, url, self._clock() + URL_SECONDS)
+        return True
+
+    def _match(self, info: TorrentInfo) -> tuple[dict[int, str], dict[int, str], bool]:
+        """Links and URLs by file id, found by asking what each link leads to; and whether one is a RAR."""
+        links: dict[int, str] = {}
+        urls: dict[int, str] = {}
+        packed = False
+        for link in info.links:
+            try:
+                answer = self._client.unrestrict(link, self._budget())
+            except (errors.ContentGone, errors.NotFound, errors.Infringing, errors.Rejected) as error:
+                log.info("%s: a link of it fails: %s", info.filename, error)
+                continue
+            file = match_file(answer, [each for each in info.selected if each.id not in links])
+            if file is not None:
+                links[file.id], urls[file.id] = link, answer.download
+            packed = packed or (file is None and answer.filename.lower().endswith(".rar"))
+        return links, urls, packed
+
+    # -- times
+
+    def _late_seconds(self, torrent: StoredTorrent, info: TorrentInfo) -> float:
+        """Seconds in which more links may yet come, going by the provider's `ended` or our first look."""
+        since = [at for at in (torrent.done_at,) if at is not None]
+        if info.ended_ns is not None:
+            since.append((info.ended_ns - self._clock_offset_ns()) / 10**9)
+        return min(since, default=0.0) + LATE_LINKS_SECONDS - self._clock()
+
+    def _true_ns(self, torrent: StoredTorrent) -> int:
+        stamped = torrent.ended_ns if torrent.ended_ns is not None else torrent.added_ns
+        if stamped is None:
+            return int(self._clock() * 10**9)
+        return max(0, stamped - self._clock_offset_ns())
+
+    def _clock_offset_ns(self) -> int:
+        """What the provider's dates are ahead of UTC; asked once a day, 0 if it cannot be had."""
+        now = self._clock()
+        if now >= self._offset_due:
+            try:
+                ahead = self._client.time(self._budget()).utcoffset()
+                self._offset_ns = int(ahead.total_seconds() * 10**9) if ahead else 0
+                self._offset_due = now + 86_400
+            except Interrupted:
+                raise
+            except DebridError as error:
+                log.info("dates are taken as UTC: %s", error)
+                self._offset_due = now + 600
+        return self._offset_ns
+
+    # -- telling
+
+    def status(self) -> TorrentsStatus:
+        """How the poller fares. Raises StoreError."""
+        rows = self._store.torrents()
+        return TorrentsStatus(
+            polled_at=self._polled_at,
+            error=self._error,
+            known=len(rows),
+            published=sum(each.path is not None for each in rows),
+            unfinished=sum(each.status in UNFINISHED and not each.missing for each in rows),
+            missing=sum(each.missing for each in rows),
+            problems=sum(bool(each.problem) for each in rows),
+        )
+
+    def list(self) -> list[ListedTorrent]:
+        """Every addition ever seen, newest first, with what is wrong with it. Raises StoreError."""
+        return listed(self._store)
+
+
+def listed(store: Store) -> list[ListedTorrent]:
+    """As `Torrents.list`, from a store that no poller need use. Raises StoreError."""
+    failing: dict[str, str] = {}
+    for file in store.failing_files():
+        failing.setdefault(file.hash, f"{file.path}: {file.problem}")
+    return [
+        ListedTorrent(
+            id=each.id,
+            name=each.name,
+            hash=each.hash,
+            status="missing" if each.missing else each.status,
+            bytes=each.bytes,
+            progress=each.progress,
+            problem=each.problem or failing.get(each.hash, ""),
+            path=each.path or "",
+        )
+        for each in store.torrents()
+    ]
+
+
+def _why_none(info: TorrentInfo, packed: bool) -> str:
+    if not info.links:
+        return "Real-Debrid lost its content"
+    if packed:
+        return f"Real-Debrid packed its {len(info.selected)} files into one RAR"
+    return "none of its links leads to one of its files"
+
+
+def _lost(selected: Sequence[StoredFile]) -> str:
+    paths = [each.path for each in selected if not each.link]
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"Real-Debrid gives no link for {', '.join(paths[:3])}{more}" if paths else ""
