@@ -1,0 +1,148 @@
+import errno
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vfs.names import Directory, Names, NewFile, Owner, RemoteFile
+from vfs.namesdb import NamesDamaged, NamesDb
+
+OWNER = Owner(1000, 1001, 0o022)
+
+
+def new(path: str, part: str = "1", size: int = 10, id_: str = "a" * 40) -> NewFile:
+    return NewFile(tuple(path.split("/")), ("torrent", id_, part), size, 5_000_000_000, os.fsencode(path))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "names.db"
+
+
+@pytest.fixture
+def names(file: Path) -> Iterator[Names]:
+    names = Names(NamesDb(file))
+    names.make_directories("torrents/complete", OWNER)
+    yield names
+    names.close()
+
+
+def everything(names: Names) -> dict[str, tuple[object, ...]]:
+    found = {}
+
+    def walk(directory: Directory, prefix: str) -> None:
+        for name, node in directory.children.items():
+            found[prefix + name] = tuple(node.attr())
+            if isinstance(node, Directory):
+                walk(node, f"{prefix}{name}/")
+
+    walk(names.root, "")
+    return found
+
+
+def test_published_files_have_the_provider_s_size_and_time(names: Names) -> None:
+    names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv", "1", 12_345), new("info.nfo", "2", 7)], OWNER)
+    attr = names.get("torrents/complete/Show/S1/e1.mkv").attr()
+    assert (attr.size, attr.mtime_ns, attr.nlink, attr.uid, attr.gid) == (
+        12_345,
+        5_000_000_000,
+        1,
+        1000,
+        1001,
+    )
+    assert stat.filemode(attr.mode) == "-rw-r--r--"
+    assert attr.blocks == 25
+    folder = names.get("torrents/complete/Show").attr()
+    assert stat.filemode(folder.mode) == "drwxr-xr-x" and folder.nlink == 3
+    assert names.count() == 2 and names.was_published("add:1") and not names.was_published("add:2")
+
+
+def test_a_restart_shows_the_same_tree(names: Names, file: Path) -> None:
+    names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv"), new("S1/e2.mkv", "2")], OWNER)
+    names.publish("add:2", "torrents/complete", "Other", [new("again.mkv"), new("x.mkv", "1", 5, "b" * 40)], OWNER)
+    before = everything(names)
+    # The same content is one file with two names.
+    assert names.get("torrents/complete/Show/S1/e1.mkv") is names.get("torrents/complete/Other/again.mkv")
+    assert names.get("torrents/complete/Other/again.mkv").attr().nlink == 2
+    again = Names(NamesDb(file))
+    assert everything(again) == before
+    assert again.published_path("add:2") == "torrents/complete/Other"
+    again.close()
+
+
+def test_names_are_bytes(names: Names, file: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9 \xff.mkv")
+    names.publish("add:1", "torrents/complete", odd, [new(odd)], OWNER)
+    again = Names(NamesDb(file))
+    assert isinstance(again.get(f"torrents/complete/{odd}/{odd}"), RemoteFile)
+    again.close()
+
+
+def test_a_taken_name_is_refused_and_nothing_stays_behind(names: Names, file: Path) -> None:
+    names.publish("add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
+    before = everything(names)
+    with pytest.raises(FileExistsError):
+        names.publish("add:2", "torrents/complete", "Show", [new("e2.mkv", "2")], OWNER)
+    assert everything(names) == before and not names.was_published("add:2")
+
+
+def test_a_failed_write_leaves_memory_and_file_as_they_were(names: Names, file: Path) -> None:
+    before = everything(names)
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON content BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    other.close()
+    with pytest.raises(OSError) as failure:
+        names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv")], OWNER)
+    assert failure.value.errno == errno.ENOSPC and str(file) in str(failure.value)
+    assert everything(names) == before and names.count() == 0
+    again = Names(NamesDb(file))
+    assert everything(again) == before
+    again.close()
+
+
+def test_inode_numbers_are_never_used_twice(names: Names, file: Path) -> None:
+    names.publish("add:1", "torrents/complete", "One", [new("a.mkv")], OWNER)
+    last = max(int(str(attr[0])) for attr in everything(names).values())
+    with sqlite3.connect(file) as other:
+        for table in ("name", "content", "node"):
+            other.execute(f"DELETE FROM {table} WHERE ino = ?", (last,))
+    other.close()
+    again = Names(NamesDb(file))
+    again.publish("add:2", "torrents/complete", "Two", [new("b.mkv", "2")], OWNER)
+    assert again.get("torrents/complete/Two").attr().ino > last
+    again.close()
+
+
+def test_lookups_fail_as_a_filesystem_does(names: Names) -> None:
+    names.publish("add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
+    with pytest.raises(FileNotFoundError):
+        names.get("torrents/none")
+    with pytest.raises(FileNotFoundError):
+        names.get("torrents/complete/Show/e1.mkv/below")
+    with pytest.raises(NotADirectoryError):
+        names.directory("torrents/complete/Show/e1.mkv")
+    with pytest.raises(FileExistsError):
+        names.make_directories("torrents/complete/Show/e1.mkv/x", OWNER)
+
+
+def test_a_damaged_file_is_refused_with_path_and_remedy(file: Path) -> None:
+    file.write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
+    with pytest.raises(NamesDamaged, match=f"{file}.*restore"):
+        NamesDb(file)
+
+
+def test_a_newer_format_is_refused(file: Path) -> None:
+    NamesDb(file).close()
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+    db.close()
+    with pytest.raises(NamesDamaged, match="format 99"):
+        NamesDb(file)
+
+
+def test_only_its_owner_reads_the_file(file: Path) -> None:
+    NamesDb(file).close()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600

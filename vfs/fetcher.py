@@ -1,0 +1,173 @@
+"""Which streams there are: `Fetcher` opens, joins, bounds and abandons them for all handles of a reader.
+
+Lock order: the reader's one lock (`Memory.lock`). All methods are called with it held, except `settle` and
+`close`. Threads are started and responses closed in `settle`, by whoever comes out of the lock next.
+"""
+
+import contextlib
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from vfs.chunks import CHUNK, Extent, Run, ceil
+from vfs.library import ByteStream
+from vfs.stream import Memory, OpenFile, Stream, Supply
+
+log = logging.getLogger(__name__)
+
+STREAMS = 32  # open at once to read ahead, of all files together: what one host of the provider allows
+STREAMS_AT_EASE = 2  # of a handle that is served in time: one place and its next segment, or two places
+RESTING = 2.0  # s without work after which a stream makes way for another one
+
+
+class Fetcher:
+    """The streams of all files: `most` for reads that wait, `parallel` for one starved handle."""
+
+    def __init__(self, memory: Memory, most: int, parallel: int) -> None:
+        self.memory = memory
+        self.supply: Supply
+        self.streams: dict[Stream, threading.Thread] = {}
+        self._most = most
+        self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
+        self._parallel = max(parallel, STREAMS_AT_EASE)
+        self._busy = 0  # runs with streams
+        self._fetched = 0  # by streams that have ended
+        self._todo: list[Callable[[], object]] = []
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that the library delivered."""
+        return self._fetched + sum(stream.fetched for stream in self.streams)
+
+    @property
+    def share(self) -> int:
+        """Bytes that one run may have ahead of its reader: half of all is for what was read lately."""
+        return self.memory.limit // 2 // max(1, self._busy)
+
+    def check(self) -> None:
+        """OSError if there are more calls of the library than any number of patient readers explains."""
+        if len(self.streams) >= self._most + self._most_ahead:
+            raise OSError(errno.EIO, f"{len(self.streams)} calls of the library have not returned")
+
+    def fetch(self, file: OpenFile, run: Run, runs: Iterable[Run], extent: Extent, ahead: bool) -> None:
+        """Have the missing bytes at the start of `extent` filled, by a stream that comes by or a new one.
+
+        A new one goes on beyond `extent` as far as `run` reads on, if the handle with these `runs` may have
+        it. `ahead` says that nobody has asked for these bytes yet.
+        """
+        now = time.monotonic()
+        stream = file.joinable(extent.start)
+        missing = list(file.missing(*extent))
+        segment = run.segment(now, run.window(now, self.share), self._parallel)
+        stop = ceil(extent.start + segment, run.unit, file.length)
+        if not stream:
+            self.check()
+            if not segment or not self.may_open(file, run, runs, now):
+                stop = 0
+            stream = self._open(file, Extent(extent.start, max(missing[-1].stop, stop)), run)
+        elif run.starved(now):
+            stream.stop = min(stream.stop, max(missing[-1].stop, stop))  # others can begin behind it
+        stream.runs.add(run)
+        for part in missing:
+            if part.start < stream.stop:
+                stream.plan(Extent(part.start, min(part.stop, stream.stop)), ahead)
+        self._count()
+
+    def may_open(self, file: OpenFile, run: Run, runs: Iterable[Run], now: float) -> bool:
+        """Whether a handle with these `runs` may read ahead by one more stream; one at rest makes way."""
+        own = [stream for stream in file.streams if not stream.runs.isdisjoint(runs)]
+        if len(own) >= (self._parallel if run.starved(now) else STREAMS_AT_EASE):
+            return self._make_way(own)
+        return len(self.streams) < self._most_ahead or self._make_way(self.streams)
+
+    def _make_way(self, streams: Iterable[Stream]) -> bool:
+        stream = max(streams, key=lambda stream: stream.resting)
+        if stream.waiting or stream.resting < RESTING:
+            return False
+        self.abandon(stream)
+        return True
+
+    def _open(self, file: OpenFile, extent: Extent, run: Run) -> Stream:
+        stream = Stream(file, extent.start, extent.stop, self.supply, run.probing)
+        thread = threading.Thread(target=stream.work, name="stream", daemon=True)
+        self.streams[stream] = thread
+        self._todo.append(lambda: self._start(stream, thread))
+        return stream
+
+    def part(self, file: OpenFile, runs: list[Run]) -> None:
+        """These runs are over: drop the streams that only they wanted."""
+        if not runs:
+            return
+        for run in runs:
+            run.give_up()
+        for stream in list(file.streams):
+            if not stream.runs.isdisjoint(runs):
+                stream.runs.difference_update(runs)
+                self.drop_unwanted(stream)
+        self._count()
+
+    def drop_unwanted(self, stream: Stream) -> None:
+        if not (stream.runs or stream.waiting or stream.abandoned):
+            self.abandon(stream)
+
+    def abandon(self, stream: Stream) -> None:
+        """Let go of a stream, even if its thread hangs in the library."""
+        source = stream.abandon()
+        if source:
+            self._todo.append(lambda: _hang_up(source))
+
+    def ended(self, stream: Stream) -> None:
+        """What streams call when they have ended."""
+        del self.streams[stream]
+        self._fetched += stream.fetched
+        self._count()
+
+    def _count(self) -> None:
+        self._busy = len({run for stream in self.streams for run in stream.runs})
+
+    # Without the lock
+
+    def settle(self) -> None:
+        """Start and close what was decided with the lock held."""
+        while self._todo:
+            with self.memory.lock:
+                todo, self._todo = self._todo, []
+            for action in todo:
+                action()
+
+    def _start(self, stream: Stream, thread: threading.Thread) -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads to be had
+            with self.memory.lock:
+                stream.abandon(OSError(errno.EAGAIN, str(error)))
+                self.ended(stream)
+
+    def close(self, patience: float) -> None:
+        """Abandon all streams, and wait at most `patience` s for their threads."""
+        with self.memory.lock:
+            threads = list(self.streams.values())
+            for stream in list(self.streams):
+                self.abandon(stream)
+        self.settle()
+        until = time.monotonic() + patience
+        for thread in threads:
+            with contextlib.suppress(RuntimeError):  # another thread is just starting it
+                thread.join(max(0.0, until - time.monotonic()))
+        if self.streams:
+            log.warning("%d calls of the library have not returned", len(self.streams))
+
+
+def _hang_up(source: ByteStream) -> None:
+    """Close a response from a thread of its own: nobody who reads or releases waits for that."""
+
+    def close() -> None:
+        try:
+            source.close()
+        except Exception as error:
+            log.debug("closing a response: %s", error)
+
+    with contextlib.suppress(RuntimeError):  # no more threads: it ends when its idle thread does
+        threading.Thread(target=close, name="hang-up", daemon=True).start()

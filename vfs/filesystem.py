@@ -1,0 +1,230 @@
+"""`FileSystem`: the verbs that the adapters call, in three groups: names, handles, directories.
+
+Defined here and only here; `vfs.fuse` and `vfs.winfsp` translate to and from their binding and nothing else. Every
+method raises OSError with a positive errno and nothing else. Paths are relative to the root of the tree, without
+leading slash. No method waits for the network but `read`.
+"""
+
+import errno
+import itertools
+import os
+from typing import NamedTuple
+
+from vfs.attr import Attr, Caller, Space
+from vfs.branch import Handle
+from vfs.handles import DirectoryHandle, Entry, Handles
+from vfs.shown import Shown
+from vfs.union import Union
+
+# mergerfs and others answer ENOENT here, since they search first; POSIX wants to hear of the name itself.
+_NAME_MAX = 255
+
+
+class Opened(NamedTuple):
+    """A new handle number, and whether the kernel may keep what it cached of this file from before."""
+
+    fh: int
+    immutable: bool
+
+
+class FileSystem:
+    """The tree as a filesystem."""
+
+    def __init__(self, union: Union, cache_seconds: float = 1.0) -> None:
+        self._union = union
+        self._handles = Handles()
+        self.shown = Shown(cache_seconds)
+
+    # Names.
+
+    def stat(self, path: str) -> Attr:
+        attr = self._union.stat(_checked(path))
+        self.shown.note(path, attr)
+        return attr
+
+    def readlink(self, path: str) -> str:
+        return self._union.readlink(path)
+
+    def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
+        self._union.mknod(_checked(path), mode, device, caller)
+
+    def mkdir(self, path: str, mode: int, caller: Caller) -> None:
+        self._union.mkdir(_checked(path), mode, caller)
+
+    def symlink(self, target: str, path: str, caller: Caller) -> None:
+        self._union.symlink(target, _checked(path), caller)
+
+    def link(self, source: str, path: str) -> None:
+        self._union.link(source, _checked(path))
+        self.shown.changed(self._union.stat(path).ino, source)
+
+    def unlink(self, path: str) -> None:
+        ino = self._union.stat(path).ino
+        self._union.unlink(path)
+        self.shown.changed(ino)
+
+    def rmdir(self, path: str) -> None:
+        self._union.rmdir(path)
+
+    def rename(self, source: str, target: str, flags: int) -> None:
+        """renameat2(2) with its flags."""
+        replaced = self._ino_of(target)
+        self._union.rename(source, _checked(target), flags)
+        self._handles.renamed(source, target)
+        if replaced is not None:
+            self.shown.changed(replaced)
+        moved = self._ino_of(target)
+        if moved is not None:
+            self.shown.changed(moved)
+
+    def truncate(self, path: str, size: int) -> None:
+        self._union.truncate(path, size)
+        self._changed_at(path)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self._union.chmod(path, mode & 0o7777)
+        self._changed_at(path)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        self._union.chown(path, uid, gid)
+        self._changed_at(path)
+
+    def utime(self, path: str, atime_ns: int, mtime_ns: int) -> None:
+        self._union.utime(path, atime_ns, mtime_ns)
+        self._changed_at(path)
+
+    def getxattr(self, path: str, name: str) -> bytes:
+        return self._union.getxattr(path, name)
+
+    def listxattr(self, path: str) -> list[str]:
+        return self._union.listxattr(path)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        self._union.setxattr(path, name, value, flags)
+
+    def removexattr(self, path: str, name: str) -> None:
+        self._union.removexattr(path, name)
+
+    def space(self) -> Space:
+        return self._union.space()
+
+    # Handles of files.
+
+    def open(self, path: str, flags: int) -> Opened:
+        opened = self._opened(path, self._union.open(path, flags))
+        if flags & os.O_TRUNC:
+            self._changed_at(path)
+        return opened
+
+    def create(self, path: str, flags: int, mode: int, caller: Caller) -> Opened:
+        """open(2) with O_CREAT; opens what is there already unless O_EXCL is given."""
+        try:
+            return self._opened(path, self._union.create(_checked(path), flags, mode, caller))
+        except FileExistsError:
+            # Somebody was faster, as between the kernel's look and its call anybody can be.
+            if flags & os.O_EXCL:
+                raise
+            return self.open(path, flags)
+
+    def _opened(self, path: str, handle: Handle) -> Opened:
+        return Opened(self._handles.add(path, handle), handle.immutable)
+
+    def fstat(self, fh: int) -> Attr:
+        return self._handles.file(fh).stat()
+
+    def read(self, fh: int, size: int, offset: int) -> bytes:
+        return self._handles.file(fh).read(size, offset)
+
+    def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
+        handle = self._handles.file(fh)
+        written = handle.write(data, offset)
+        self._changed_by(fh, handle)
+        return written
+
+    def ftruncate(self, fh: int, size: int) -> None:
+        handle = self._handles.file(fh)
+        handle.truncate(size)
+        self._changed_by(fh, handle)
+
+    def fchmod(self, fh: int, mode: int) -> None:
+        handle = self._handles.file(fh)
+        handle.chmod(mode & 0o7777)
+        self._changed_by(fh, handle)
+
+    def fchown(self, fh: int, uid: int, gid: int) -> None:
+        handle = self._handles.file(fh)
+        handle.chown(uid, gid)
+        self._changed_by(fh, handle)
+
+    def futime(self, fh: int, atime_ns: int, mtime_ns: int) -> None:
+        handle = self._handles.file(fh)
+        handle.utime(atime_ns, mtime_ns)
+        self._changed_by(fh, handle)
+
+    def allocate(self, fh: int, mode: int, offset: int, length: int) -> None:
+        """fallocate(2)."""
+        handle = self._handles.file(fh)
+        handle.allocate(mode, offset, length)
+        self._changed_by(fh, handle)
+
+    def seek(self, fh: int, offset: int, whence: int) -> int:
+        """lseek(2) with SEEK_DATA or SEEK_HOLE."""
+        return self._handles.file(fh).seek(offset, whence)
+
+    def flush(self, fh: int) -> None:
+        self._handles.file(fh).flush()
+
+    def fsync(self, fh: int, data_only: bool) -> None:
+        self._handles.file(fh).fsync(data_only)
+
+    def release(self, fh: int) -> None:
+        self._handles.remove(fh)
+
+    # Handles of directories.
+
+    def opendir(self, path: str) -> int:
+        return self._handles.add(path, DirectoryHandle(self._read_directory(path)))
+
+    def readdir(self, fh: int, offset: int) -> list[Entry]:
+        """All entries of the open directory, "." and ".." first; offset 0 reads them anew."""
+        return self._handles.directory(fh).entries(offset, lambda: self._read_directory(self._handles.path(fh)))
+
+    def fsyncdir(self, fh: int) -> None:
+        self._union.fsyncdir(self._handles.path(fh))
+
+    def releasedir(self, fh: int) -> None:
+        self._handles.remove(fh)
+
+    def _read_directory(self, path: str) -> list[Entry]:
+        here = self._union.stat(path)
+        entries = list(itertools.chain(((".", here), ("..", here)), self._union.entries(path)))
+        prefix = f"{path}/" if path else ""
+        for name, attr in entries:
+            self.shown.note(prefix + name, attr)
+        return entries
+
+    def close(self) -> None:
+        """Close every file still open; the last call of all."""
+        self._handles.close_all()
+
+    def _changed_at(self, path: str) -> None:
+        ino = self._ino_of(path)
+        if ino is not None:
+            self.shown.changed(ino, through=path)
+
+    def _changed_by(self, fh: int, handle: Handle) -> None:
+        self.shown.changed(handle.ino, through=self._handles.path(fh))
+
+    def _ino_of(self, path: str) -> int | None:
+        try:
+            return self._union.stat(path).ino
+        except OSError:
+            return None
+
+
+def _checked(path: str) -> str:
+    """`path`, unless its last name is longer than any filesystem of ours takes: ENAMETOOLONG."""
+    name = path.rpartition("/")[2]
+    if len(name) > _NAME_MAX or len(os.fsencode(name)) > _NAME_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    return path

@@ -1,0 +1,304 @@
+"""Linux adapter: libfuse 3 through mfusepy, over `FileSystem`.
+
+Only translation stands here. mfusepy's own methods are replaced where they drop what libfuse gives (flags of
+rename, handles of getattr and setattr, attributes in readdir) or copy bytes more often than needed.
+Facts that decide, each measured: docs/design.md, "FUSE under Python".
+"""
+
+import ctypes
+import errno
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+# mfusepy takes libfuse 2 where that is installed, unless it is told the name.
+os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")
+
+import mfusepy
+
+from vfs.attr import Caller
+from vfs.filesystem import FileSystem
+from vfs.fusestat import pack_stat
+from vfs.syscalls import time_from
+
+log = logging.getLogger(__name__)
+
+MAX_READ = 1 << 20
+# Threads of libfuse and requests of the kernel under way: more than the remote reads that may wait (192), so a
+# stalled provider cannot hold up local files.
+MAX_THREADS = 256
+MAX_BACKGROUND = 256
+
+_CAP_HANDLE_KILLPRIV = 1 << 20
+_READDIR_PLUS = 1
+_FILL_DIR_PLUS = 2
+# How long a change waits for the kernel to forget old attributes; it takes microseconds, so this is never seen.
+_FORGET_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to mount; `cache_seconds` is how long the kernel may keep names and attributes."""
+
+    allow_other: bool
+    cache_seconds: float
+
+
+class Session(mfusepy.FUSE):  # type: ignore[misc]
+    """One mount; the constructor returns when it has been unmounted."""
+
+    def __init__(self, filesystem: FileSystem, mountpoint: str, options: Options, started: Callable[[], None]) -> None:
+        """Raises RuntimeError when libfuse cannot mount; it has then said why on stderr."""
+        self._fs = filesystem
+        self._options = options
+        self._started = started
+        self._thread = threading.local()
+        self._forgetter: Forgetter | None = None
+        verbs = SimpleNamespace(use_ns=True, init_with_config=self._configure, destroy=self._end)
+        # libfuse is given those operations that have a method below.
+        for name in vars(Session):
+            if not name.startswith("_"):
+                setattr(verbs, name.removesuffix("_fuse_3"), True)
+        super().__init__(
+            verbs, mountpoint, raw_fi=True, foreground=True, fsname="mediapool", subtype="mediapool",
+            default_permissions=True, allow_other=options.allow_other, max_read=MAX_READ, max_threads=MAX_THREADS,
+            max_idle_threads=MAX_THREADS,
+            **({"suid": True, "dev": True} if os.geteuid() == 0 else {}),
+        )  # fmt: skip
+
+    def _wrapper(self, func: Callable[..., int | None], *args: Any) -> int:
+        """Every call of libfuse comes through here: errors become negative errnos."""
+        try:
+            self._keep_thread()
+            return func(*args) or 0
+        except OSError as cause:
+            return -(cause.errno or errno.EIO)
+        except BaseException:
+            log.exception("%s failed, which is a bug in mediapool", func.__name__)
+            return -errno.EIO
+
+    def _keep_thread(self) -> None:
+        """Let Python remember this thread of libfuse between calls.
+
+        Without it each call makes and destroys a Python thread state, and with it everything thread-local: an
+        SQLite connection per read, for one. One Ensure without its Release keeps the state until the process ends.
+        """
+        if not hasattr(self._thread, "kept"):
+            ctypes.pythonapi.PyGILState_Ensure()
+            self._thread.kept = True
+
+    # Life.
+
+    def _configure(self, conn: Any, config: Any) -> None:
+        conn.max_read = MAX_READ
+        conn.max_background = MAX_BACKGROUND
+        conn.congestion_threshold = MAX_BACKGROUND * 3 // 4
+        # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
+        conn.want &= ~_CAP_HANDLE_KILLPRIV
+        config.use_ino = 1
+        config.nullpath_ok = 1
+        config.entry_timeout = config.attr_timeout = self._options.cache_seconds
+        config.negative_timeout = 0
+        self._forgetter = Forgetter(mfusepy._libfuse, mfusepy._libfuse.fuse_get_context().contents.fuse)
+        self._fs.shown.forget = self._forgetter.forget
+        threading.Thread(target=self._started, name="mounted", daemon=True).start()
+
+    def _end(self, _path: str) -> None:
+        if self._forgetter:
+            self._forgetter.close()
+
+    # Names.
+
+    def getattr_fuse_3(self, path: bytes | None, buf: Any, fip: Any) -> None:
+        pack_stat(buf.contents, self._fs.fstat(fip.contents.fh) if fip else self._fs.stat(_tree(path)))
+
+    def readlink(self, path: bytes, buf: Any, size: int) -> None:
+        target = os.fsencode(self._fs.readlink(_tree(path)))[: size - 1] + b"\0"
+        ctypes.memmove(buf, target, len(target))
+
+    def mknod(self, path: bytes, mode: int, device: int) -> None:
+        self._fs.mknod(_tree(path), mode, device, _caller())
+
+    def mkdir(self, path: bytes, mode: int) -> None:
+        self._fs.mkdir(_tree(path), mode, _caller())
+
+    def unlink(self, path: bytes) -> None:
+        self._fs.unlink(_tree(path))
+
+    def rmdir(self, path: bytes) -> None:
+        self._fs.rmdir(_tree(path))
+
+    def symlink(self, target: bytes, path: bytes) -> None:
+        self._fs.symlink(os.fsdecode(target), _tree(path), _caller())
+
+    def rename_fuse_3(self, source: bytes, target: bytes, flags: int) -> None:
+        self._fs.rename(_tree(source), _tree(target), flags)
+
+    def link(self, source: bytes, path: bytes) -> None:
+        self._fs.link(_tree(source), _tree(path))
+
+    def chmod_fuse_3(self, path: bytes | None, mode: int, fip: Any) -> None:
+        if fip:
+            self._fs.fchmod(fip.contents.fh, mode)
+        else:
+            self._fs.chmod(_tree(path), mode)
+
+    def chown_fuse_3(self, path: bytes | None, uid: int, gid: int, fip: Any) -> None:
+        # (uid_t) -1 means "leave it"; Python wants that as a negative number.
+        owner = (_signed(uid), _signed(gid))
+        if fip:
+            self._fs.fchown(fip.contents.fh, *owner)
+        else:
+            self._fs.chown(_tree(path), *owner)
+
+    def truncate_fuse_3(self, path: bytes | None, size: int, fip: Any) -> None:
+        if fip:
+            self._fs.ftruncate(fip.contents.fh, size)
+        else:
+            self._fs.truncate(_tree(path), size)
+
+    def utimens_fuse_3(self, path: bytes | None, times: Any, fip: Any) -> None:
+        atime, mtime = (time_from(t.tv_sec, t.tv_nsec) for t in (times.contents.actime, times.contents.modtime))
+        if fip:
+            self._fs.futime(fip.contents.fh, atime, mtime)
+        else:
+            self._fs.utime(_tree(path), atime, mtime)
+
+    def statfs(self, _path: bytes, buf: Any) -> None:
+        space, out = self._fs.space(), buf.contents
+        size = out.f_bsize = out.f_frsize = space.block_size
+        out.f_blocks, out.f_bfree = space.total // size, space.free // size
+        out.f_bavail = space.available // size
+        out.f_files, out.f_ffree = space.files, space.files_free
+        out.f_favail, out.f_namemax = space.files_free, space.name_max
+
+    def setxattr(self, path: bytes, name: bytes, value: Any, size: int, flags: int) -> None:
+        self._fs.setxattr(_tree(path), os.fsdecode(name), ctypes.string_at(value, size), flags)
+
+    def getxattr(self, path: bytes, name: bytes, value: Any, size: int) -> int:
+        return _answer(self._fs.getxattr(_tree(path), os.fsdecode(name)), value, size)
+
+    def listxattr(self, path: bytes, names: Any, size: int) -> int:
+        return _answer(b"".join(os.fsencode(name) + b"\0" for name in self._fs.listxattr(_tree(path))), names, size)
+
+    def removexattr(self, path: bytes, name: bytes) -> None:
+        self._fs.removexattr(_tree(path), os.fsdecode(name))
+
+    # Open files. Their path is NULL (nullpath_ok), so that a waiting read keeps no path locked.
+
+    def open(self, path: bytes, fip: Any) -> None:
+        fi = fip.contents
+        fi.fh, fi.keep_cache = self._fs.open(_tree(path), fi.flags)
+
+    def create(self, path: bytes, mode: int, fip: Any) -> None:
+        fi = fip.contents
+        fi.fh, fi.keep_cache = self._fs.create(_tree(path), fi.flags, mode, _caller())
+
+    def read(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
+        data = self._fs.read(fip.contents.fh, size, offset)
+        ctypes.memmove(buf, data, len(data))
+        return len(data)
+
+    def write(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
+        data = (ctypes.c_char * size).from_address(ctypes.addressof(buf.contents))
+        return self._fs.write(fip.contents.fh, memoryview(data).cast("B"), offset)
+
+    def flush(self, _path: None, fip: Any) -> None:
+        self._fs.flush(fip.contents.fh)
+
+    def release(self, _path: None, fip: Any) -> None:
+        self._fs.release(fip.contents.fh)
+
+    def fsync(self, _path: None, data_only: int, fip: Any) -> None:
+        self._fs.fsync(fip.contents.fh, bool(data_only))
+
+    def fallocate(self, _path: None, mode: int, offset: int, length: int, fip: Any) -> None:
+        self._fs.allocate(fip.contents.fh, mode, offset, length)
+
+    def lseek(self, _path: None, offset: int, whence: int, fip: Any) -> int:
+        return self._fs.seek(fip.contents.fh, offset, whence)
+
+    # Directories.
+
+    def opendir(self, path: bytes, fip: Any) -> None:
+        fip.contents.fh = self._fs.opendir(_tree(path))
+
+    def readdir_fuse_3(self, _path: None, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> None:
+        plus = _FILL_DIR_PLUS if flags & _READDIR_PLUS else 0
+        entries, stat = self._fs.readdir(fip.contents.fh, offset), mfusepy.c_stat()
+        for index in range(offset, len(entries)):
+            name, attr = entries[index]
+            pack_stat(stat, attr)
+            # Offsets other than 0 let libfuse stop when its buffer is full, and pass the attributes on.
+            if filler(buf, os.fsencode(name), stat, index + 1, plus):
+                break
+
+    def fsyncdir(self, _path: None, _data_only: int, fip: Any) -> None:
+        self._fs.fsyncdir(fip.contents.fh)
+
+    def releasedir(self, _path: None, fip: Any) -> None:
+        self._fs.releasedir(fip.contents.fh)
+
+
+class Forgetter:
+    """A thread that makes the kernel forget attributes of paths, and whom a change waits for.
+
+    libfuse deadlocks when this is done inside a request that holds the same path; hence the thread.
+    """
+
+    def __init__(self, libfuse: Any, fuse: int) -> None:
+        self._call = libfuse.fuse_invalidate_path
+        self._call.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+        self._fuse = fuse
+        self._wanted: queue.SimpleQueue[tuple[list[str], threading.Event] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="forget", daemon=True)
+        self._thread.start()
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Return when the kernel has forgotten these paths, at the latest after a few seconds."""
+        done = threading.Event()
+        self._wanted.put((list(paths), done))
+        if not done.wait(_FORGET_SECONDS):
+            log.warning("the kernel does not answer; attributes may be shown late for a moment")
+
+    def _work(self) -> None:
+        while (wanted := self._wanted.get()) is not None:
+            paths, done = wanted
+            for path in paths:
+                # ENOENT: the kernel does not know that path any more, which is as good.
+                self._call(self._fuse, b"/" + os.fsencode(path))
+            done.set()
+
+    def close(self) -> None:
+        self._wanted.put(None)
+
+
+def _tree(path: bytes | None) -> str:
+    """The path in the tree that libfuse means; ESTALE when it has none to give."""
+    if path is None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return os.fsdecode(path[1:])
+
+
+def _caller() -> Caller:
+    uid, gid, _pid = mfusepy.fuse_get_context()
+    return Caller(uid, gid)
+
+
+def _signed(owner: int) -> int:
+    return -1 if owner == 0xFFFFFFFF else owner
+
+
+def _answer(data: bytes, buf: Any, size: int) -> int:
+    """The way of xattr calls: no buffer asks for the length, a short one is ERANGE."""
+    if not size:
+        return len(data)
+    if len(data) > size:
+        return -errno.ERANGE
+    ctypes.memmove(buf, data, len(data))
+    return len(data)

@@ -1,0 +1,80 @@
+"""The table of what is open: numbers the kernel holds, and the handles they stand for."""
+
+import errno
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
+
+from vfs.attr import Attr
+from vfs.branch import Handle, error
+
+Entry = tuple[str, Attr]
+H = TypeVar("H", bound=object)
+
+
+class DirectoryHandle:
+    """One open directory: a snapshot of its entries, so that offsets stay valid while names come and go."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries = entries
+        self._fresh = True
+
+    def entries(self, offset: int, again: Callable[[], list[Entry]]) -> list[Entry]:
+        """All entries; taken anew from `again` when listing begins a second time at offset 0, as rewinddir(3) does."""
+        if offset == 0 and not self._fresh:
+            self._entries = again()
+        self._fresh = False
+        return self._entries
+
+
+class Handles:
+    """Numbers for handles. Single dictionary operations are atomic, so no lock is needed."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Handle | DirectoryHandle] = {}
+        self._paths: dict[int, str] = {}
+
+    def add(self, path: str, handle: Handle | DirectoryHandle) -> int:
+        number = next(self._numbers)
+        self._open[number] = handle
+        self._paths[number] = path
+        return number
+
+    def path(self, number: int) -> str:
+        """Where the file was opened, or was renamed to since."""
+        return self._paths.get(number, "")
+
+    def renamed(self, source: str, target: str) -> None:
+        """Follow a rename of what is open, or of a folder above it."""
+        for number, path in list(self._paths.items()):
+            if path == source or path.startswith(source + "/"):
+                self._paths[number] = target + path[len(source) :]
+
+    def file(self, number: int) -> Handle:
+        """The open file; EBADF if there is none of this number."""
+        return self._of(number, Handle)
+
+    def directory(self, number: int) -> DirectoryHandle:
+        """The open directory; EBADF if there is none of this number."""
+        return self._of(number, DirectoryHandle)
+
+    def _of(self, number: int, kind: type[H]) -> H:
+        handle = self._open.get(number)
+        if not isinstance(handle, kind):
+            raise error(errno.EBADF)
+        return handle
+
+    def remove(self, number: int) -> None:
+        """Forget the number and close its file."""
+        handle = self._open.pop(number, None)
+        self._paths.pop(number, None)
+        if isinstance(handle, Handle):
+            handle.close()
+
+    def close_all(self) -> None:
+        for number in list(self._open):
+            self.remove(number)
+
+    def __len__(self) -> int:
+        return len(self._open)

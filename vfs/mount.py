@@ -1,0 +1,184 @@
+"""Mounting and unmounting on Linux: the mount point before, during and after."""
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import resource
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vfs.filesystem import FileSystem
+
+if TYPE_CHECKING:
+    from vfs.fuse import Options
+
+log = logging.getLogger(__name__)
+
+State = Literal["mounted", "stale", "foreign", "bare", "absent"]
+
+KIND = "fuse.mediapool"
+# Read by nobody but the kernel: how far it reads ahead of a program, in KiB. Requests are 1 MiB at most.
+_READ_AHEAD = 1024
+_READ_AHEAD_FILE = "/sys/class/bdi/{major}:{minor}/read_ahead_kb"
+# Without a mount nobody shall write into the folder by mistake, and fill the system's disk.
+_BARE_MODE = 0o555
+
+
+class MountError(Exception):
+    """A mount or unmount that cannot be done; the message names the path, the cause and the remedy."""
+
+
+def kind_at(path: Path) -> str | None:
+    """The filesystem type mounted exactly at `path`, the topmost if several; None if nothing is."""
+    wanted = os.path.abspath(path)
+    found = None
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        for line in mounts:
+            left, _, right = line.partition(" - ")
+            if _unescaped(left.split(" ")[4]) == wanted:
+                found = right.split(" ")[0]
+    return found
+
+
+def state(path: Path) -> State:
+    """What stands at a mount point; "stale" is a mount of ours whose process is gone."""
+    kind = kind_at(path)
+    if kind is None:
+        return "bare" if path.is_dir() else "absent"
+    if kind != KIND:
+        return "foreign"
+    try:
+        path.stat()
+    except OSError as cause:
+        return "stale" if cause.errno in (errno.ENOTCONN, errno.ECONNABORTED) else "mounted"
+    return "mounted"
+
+
+def prepare(path: Path) -> None:
+    """Make `path` ready to be mounted on; clears what a killed process of ours left. Raises MountError."""
+    found = state(path)
+    if found == "stale":
+        log.warning("clearing a stale mount at %s", path)
+        unmount(path, force=True)
+        found = state(path)
+    if found == "mounted":
+        raise MountError(f"{path} is mounted already: run 'mediapool unmount' first")
+    if found == "foreign":
+        raise MountError(f"{path} is the mount point of another filesystem ({kind_at(path)}): choose another folder")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _must_be_empty(path)
+        # fusermount3 wants a folder that its user may write to; `_mounted` takes that right away.
+        path.chmod(0o755)
+    except PermissionError as cause:
+        raise MountError(f"{path} cannot be used as mount point: {cause.strerror}; give it to this user") from cause
+    except FileExistsError as cause:
+        raise MountError(f"{path} is not a folder: choose another mount point") from cause
+
+
+def _must_be_empty(path: Path) -> None:
+    with os.scandir(path) as entries:
+        first = next(entries, None)
+    if first is not None:
+        raise MountError(
+            f"{path} is not empty (it holds {first.name!r}): mounting would hide that; move it away or choose "
+            f"another folder"
+        )
+
+
+def run(filesystem: FileSystem, path: Path, options: "Options", started: Callable[[], None]) -> None:
+    """Mount, serve until unmounted or told to stop (SIGINT, SIGTERM), and close `filesystem`.
+
+    `started` runs in a thread of its own once the kernel answers. Must be called in the main thread, which libfuse
+    needs for its signal handling. Raises MountError.
+    """
+    # Late, since the import loads libfuse.
+    try:
+        from vfs.fuse import Session
+    except OSError as cause:
+        raise MountError(f"libfuse 3 cannot be loaded ({cause}): install it (Debian: apt install fuse3)") from cause
+    if not os.path.exists("/dev/fuse"):
+        raise MountError("/dev/fuse is missing: load the kernel's fuse module, or give the container that device")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise MountError("/dev/fuse may not be opened by this user: chmod 666 /dev/fuse as root, or mount as root")
+    _raise_file_limit()
+    # The caller's umask was applied by the kernel before it asks us.
+    umask = os.umask(0)
+    mounted = threading.Event()
+    bare = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        Session(filesystem, str(path.absolute()), options, lambda: _mounted(path, bare, mounted, started))
+    except RuntimeError as cause:
+        # libfuse reports the end by a signal as an error too.
+        if not mounted.is_set():
+            raise MountError(_why_not(path, options)) from cause
+    finally:
+        os.close(bare)
+        os.umask(umask)
+        filesystem.close()
+
+
+def _why_not(path: Path, options: "Options") -> str:
+    why = f"libfuse could not mount at {path} (its own message stands above)"
+    if options.allow_other and os.geteuid() != 0:
+        why += "; [mount] allow_other needs the line user_allow_other in /etc/fuse.conf"
+    return why
+
+
+def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[[], None]) -> None:
+    """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so."""
+    mounted.set()
+    os.fchmod(bare, _BARE_MODE)
+    device = os.stat(path).st_dev
+    bdi = Path(_READ_AHEAD_FILE.format(major=os.major(device), minor=os.minor(device)))
+    # Root only; without it reading is slower, not wrong.
+    with contextlib.suppress(OSError):
+        bdi.write_text(str(_READ_AHEAD))
+    started()
+
+
+def _raise_file_limit() -> None:
+    """Each open file of the tree is one of ours; most systems start with room for 1024."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def unmount(path: Path, force: bool = False) -> None:
+    """Unmount; with `force` also when files are open or the process is gone. Raises MountError."""
+    if kind_at(path) != KIND:
+        raise MountError(f"nothing of mediapool is mounted at {path}")
+    command = _unmount_command(path, force)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        cause = done.stderr.strip() or f"{command[0]} ended with {done.returncode}"
+        remedy = "" if force else "; close the programs that use it, or use --force"
+        raise MountError(f"{path} could not be unmounted: {cause}{remedy}")
+
+
+def _unmount_command(path: Path, force: bool) -> list[str]:
+    if os.geteuid() == 0 or not shutil.which("fusermount3"):
+        return ["umount", *(["-l"] if force else []), str(path)]
+    return ["fusermount3", "-u", *(["-z"] if force else []), str(path)]
+
+
+def wait_until_mounted(path: Path, ended: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the tree at `path` answers; False after `seconds`, or as soon as its process has ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not ended():
+        if state(path) == "mounted":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _unescaped(field: str) -> str:
+    """A field of mountinfo, in which blanks and backslashes stand as octal escapes."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

@@ -1,0 +1,151 @@
+"""`names.db`: the file that remembers remote files, their names, and what the kernel was told about inodes.
+
+`_TABLES` is the reference of the format. The database is small, loaded whole by `vfs.names`, and written
+first whenever a name changes: what a caller was told happened is in the file before memory shows it.
+"""
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SCHEMA = 1
+ROOT = 1
+
+
+class NamesDamaged(Exception):
+    """names.db cannot be used; the message names the file, the cause and the remedy."""
+
+
+# The reference of the format. Times are ns since 1970, sizes bytes, names raw bytes.
+_TABLES = f"""
+BEGIN;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO meta VALUES ('schema', '{SCHEMA}');
+
+-- The drives that were ever part of this pool. An identity is a random UUID kept on the drive itself.
+CREATE TABLE drive (
+    number INTEGER PRIMARY KEY,         -- 1..32767, the upper bits of its inode numbers
+    identity TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL                  -- as in the configuration when it was last mounted
+);
+
+-- Remote files and the directories that hold their names. AUTOINCREMENT: a number is never used twice,
+-- so nothing outside can take a new file for an old one.
+CREATE TABLE node (
+    ino INTEGER PRIMARY KEY AUTOINCREMENT,
+    mode INTEGER NOT NULL,              -- with the type bits: S_IFDIR or S_IFREG
+    uid INTEGER NOT NULL,
+    gid INTEGER NOT NULL,
+    size INTEGER NOT NULL,              -- 0 for directories
+    atime_ns INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL
+);
+INSERT INTO node VALUES ({ROOT}, {0o040755}, 0, 0, 0, 0, 0, 0);
+
+-- Which content a remote file is: never a provider's torrent id, which changes at every repair.
+CREATE TABLE content (
+    ino INTEGER PRIMARY KEY REFERENCES node (ino),
+    provider TEXT NOT NULL,             -- 'realdebrid'
+    kind TEXT NOT NULL,                 -- 'torrent' | 'link'
+    id TEXT NOT NULL,                   -- info hash | hash of the hoster link
+    part TEXT NOT NULL,                 -- file id, or 'file id/inner path' inside an archive; '' for links
+    original BLOB NOT NULL,             -- the path the provider gave, before it was made safe
+    UNIQUE (provider, kind, id, part)
+);
+
+-- One row is one name; several names of one node are its hard links. Renaming a directory is one row.
+CREATE TABLE name (
+    parent INTEGER NOT NULL REFERENCES node (ino),
+    name BLOB NOT NULL,
+    ino INTEGER NOT NULL REFERENCES node (ino),
+    PRIMARY KEY (parent, name)
+) WITHOUT ROWID;
+CREATE INDEX name_of ON name (ino);
+
+CREATE TABLE xattr (
+    ino INTEGER NOT NULL REFERENCES node (ino),
+    name BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (ino, name)
+) WITHOUT ROWID;
+
+-- Each addition to the account that was published once; a poll never publishes it a second time.
+CREATE TABLE publication (
+    addition TEXT PRIMARY KEY,          -- 'realdebrid:<torrent id>'
+    path BLOB NOT NULL,                 -- where it was put at that time
+    time_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Visible inode numbers of local files and directories whose number on the drive is not the one shown.
+CREATE TABLE alias (
+    drive INTEGER NOT NULL,
+    ino INTEGER NOT NULL,               -- st_ino on that drive, as a signed 64-bit number
+    birth_ns INTEGER NOT NULL,          -- so that a reused number is not taken for the old file
+    visible INTEGER NOT NULL,
+    PRIMARY KEY (drive, ino)
+) WITHOUT ROWID;
+COMMIT;
+"""
+
+
+class NamesDb:
+    """The one connection to names.db. Reads happen at start only; `write` lets one transaction in at a time.
+
+    Lock order: the lock of the caller (`Names`, `Inodes`) before the one inside `write`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the database; raises NamesDamaged when it is not one that this version can use."""
+        self.path = path
+        self._lock = threading.Lock()
+        fresh = not path.exists()
+        if fresh:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        try:
+            self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._prepare(fresh)
+        except sqlite3.Error as cause:
+            raise NamesDamaged(
+                f"{path} cannot be read ({cause}). It holds the names of all remote files: restore it from a "
+                f"backup, or move it away to start with an empty remote tree."
+            ) from cause
+
+    def _prepare(self, fresh: bool) -> None:
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = NORMAL")
+        if fresh or not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            self.db.executescript(_TABLES)
+        (found,) = self.db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        if int(found) != SCHEMA:
+            raise NamesDamaged(
+                f"{self.path} has format {found}, this mediapool writes format {SCHEMA}: use the version that "
+                f"wrote it, or a newer one."
+            )
+        (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
+        if check != "ok":
+            raise sqlite3.DatabaseError(check)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; committed when the block ends. A failure undoes it and becomes ENOSPC or EIO."""
+        try:
+            with self._lock:
+                self.db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self.db
+                    self.db.execute("COMMIT")
+                except BaseException:
+                    if self.db.in_transaction:
+                        self.db.execute("ROLLBACK")
+                    raise
+        except sqlite3.Error as cause:
+            code = errno.ENOSPC if "full" in str(cause) else errno.EIO
+            raise OSError(code, f"{self.path} could not be written: {cause}") from cause
+
+    def close(self) -> None:
+        self.db.close()
