@@ -1,0 +1,1 @@
+"""What people use: commands, configuration, and the daemon that holds a mount."""

@@ -1,0 +1,155 @@
+"""The composition root: the one place that knows every part, makes them, and ties them together."""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from typing import Any
+
+import vfs.mount
+from cli import pool
+from cli.config import Config
+from cli.daemon import Daemon
+from cli.state import StateFolder
+from debrid.client import Client
+from debrid.library import Library
+from debrid.store import Store
+from debrid.torrents import Torrents
+from placement.drive import Drive
+from placement.eligible import measure
+from vfs.cache import ChunkCache
+from vfs.filesystem import FileSystem
+from vfs.inodes import Inodes
+from vfs.library import RemoteLibrary
+from vfs.local import LocalBranch
+from vfs.names import Names, Owner
+from vfs.namesdb import NamesDb
+from vfs.publish import Publisher
+from vfs.reader import Reader
+from vfs.remote import NoLibrary, RemoteBranch
+from vfs.union import Union
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """A mediapool that is about to mount, or mounted; a context manager that closes all its parts."""
+
+    def __init__(self, config: Config) -> None:
+        """Open drives, databases, cache and account. Raises StateInUse, DriveError, NamesDamaged, StoreError,
+        CacheInUse or OSError; whatever was open is closed again."""
+        self.config = config
+        self._closing = ExitStack()
+        with self._closing as until_done:
+            self._open()
+            self._closing = until_done.pop_all()
+
+    def _open(self) -> None:
+        config, closing = self.config, self._closing
+        self.state = StateFolder(config.state.path)
+        self.state.acquire()
+        closing.callback(self.state.release)
+        db = NamesDb(self.state.names)
+        self.names = Names(db)
+        closing.callback(self.names.close)
+        self.drives = pool.open_drives(config, db)
+        closing.callback(pool.close, self.drives)
+        self.cache = ChunkCache(str(config.cache.path), config.cache.size, min_free=config.cache.min_free)
+        closing.callback(self.cache.close)
+        self.library: Library | None = None
+        self.torrents: Torrents | None = None
+        library = self._open_account() if config.debrid.token else NoLibrary()
+        self._open_tree(library, Inodes(db))
+        self.daemon = Daemon(config.http.address, self.status, self.listing)
+        closing.callback(self.daemon.close)
+
+    def _open_account(self) -> RemoteLibrary:
+        debrid = self.config.debrid
+        assert debrid.token is not None
+        client = Client(debrid.token.get_secret_value(), debrid.api_url)
+        self._closing.callback(client.close)
+        self._store = Store(self.state.debrid)
+        self._closing.callback(self._store.close)
+        self._client = client
+        self.library = Library(client, self._store, deadline=debrid.read_deadline)
+        return self.library
+
+    def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
+        config = self.config
+        self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
+        self._closing.callback(self.reader.close)
+        branches = [LocalBranch(drive, inodes, config.placement.min_free) for drive in self.drives]
+        union = Union(branches, RemoteBranch(self.names, self.reader), pool.placing(config, self.drives), inodes)
+        self.filesystem = FileSystem(union, config.mount.cache_seconds)
+        self.publisher = Publisher(union, self.names, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
+        if self.library is not None:
+            self.torrents = Torrents(self._client, self._store, self.publisher, poll_seconds=config.debrid.poll_seconds)
+
+    def run(self, mounted: Callable[[], None]) -> None:
+        """Mount and serve until unmounted or told to stop; `mounted` is called once the tree answers.
+
+        Raises MountError. Must run in the main thread.
+        """
+        path = self.config.mount.path
+        vfs.mount.prepare(path)
+        self.daemon.start()
+        self.state.announce(self.daemon.contact(path))
+        vfs.mount.run(self.filesystem, path, self._options(), lambda: self._mounted(mounted))
+
+    def _options(self) -> Any:
+        from vfs.fuse import Options
+
+        return Options(self.config.mount.allow_other, self.config.mount.cache_seconds)
+
+    def _mounted(self, mounted: Callable[[], None]) -> None:
+        # Only now: what is published before the tree answers would be looked at by nobody.
+        if self.torrents is not None:
+            self.torrents.start()
+            self._closing.callback(self.torrents.stop)
+        mounted()
+
+    def __enter__(self) -> "App":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    # What the daemon tells.
+
+    def status(self) -> dict[str, Any]:
+        """Everything `mediapool status` shows, as plain values; sizes in bytes."""
+        return {
+            "mount": str(self.config.mount.path),
+            "drives": [drive_status(drive, self.config.placement.min_free) for drive in self.drives],
+            "remote": {
+                "files": self.names.count(),
+                "account": None if self.torrents is None else asdict(self.torrents.status()),
+                "reads": None if self.library is None else asdict(self.library.status()),
+            },
+            "cache": asdict(self.cache.stats()),
+            "reader": asdict(self.reader.stats()),
+        }
+
+    def listing(self) -> list[dict[str, Any]]:
+        """Everything `mediapool debrid list` shows."""
+        return [] if self.torrents is None else [asdict(entry) for entry in self.torrents.list()]
+
+
+def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:
+    """One drive as plain values; `total` and `available` in bytes, as they count for new files."""
+    room = None
+    if drive.present:
+        # A drive that goes away just now is reported as missing all the same.
+        with suppress(OSError):
+            room = measure(drive, min_free)
+    return {
+        "name": drive.name,
+        "path": drive.path,
+        "mode": drive.mode,
+        "tier": drive.tier,
+        "id": drive.id,
+        "number": drive.number,
+        "problem": None if drive.problem is None else str(drive.problem),
+        "total": None if room is None else room.total,
+        "available": None if room is None else room.available,
+    }

@@ -1,0 +1,365 @@
+"""The configuration: its keys, where their values come from, and which combinations make no sense.
+
+A TOML file, over it the environment (`MEDIAPOOL_SECTION__KEY`). Nothing here looks at folders: see `folders`.
+Defaults are written as a person would write them and are read like any other value, so the commented file
+that `config_file` writes shows the same texts.
+"""
+
+import os
+import shlex
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+import platformdirs
+import tomlkit
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from cli import values
+from cli.problems import (
+    SECRET_KEYS,
+    ConfigError,
+    ConfigMissing,
+    Known,
+    Problem,
+    Where,
+    from_validation,
+    refuse,
+    unknown_section,
+)
+
+_APP = "mediapool"
+_PREFIX = "MEDIAPOOL_"
+
+
+def _is_root() -> bool:
+    return _user() == 0
+
+
+# Windows has no such ids.
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _group() -> int:
+    return os.getgid() if hasattr(os, "getgid") else 0
+
+
+def _state_folder() -> str:
+    return platformdirs.user_state_dir(_APP, appauthor=False)
+
+
+def _cache_folder() -> str:
+    return platformdirs.user_cache_dir(_APP, appauthor=False)
+
+
+def _key(default: Any, meaning: str, example: str | None = None) -> Any:
+    """A key: its default as in TOML (or what computes it), its meaning, an example if there is no default."""
+    given = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**given, description=meaning, examples=[example])
+
+
+class Section(BaseModel):
+    """What all sections share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+
+class MountConfig(Section):
+    """Where the tree appears and how it looks to the system."""
+
+    path: values.Folder = _key("/data", "The folder where the tree appears: empty, and outside every drive.")
+    allow_other: bool = _key(_is_root, "Let other users in. Default: true for root, else false.")
+    uid: values.Id = _key(_user, "User id that owns remote files. Default: the user who mounts.")
+    gid: values.Id = _key(_group, "Group id that owns remote files. Default: the group of the user who mounts.")
+    umask: values.Umask = _key("022", "Permissions that remote files lack, three octal digits.")
+    cache_seconds: values.Seconds = _key(1, "How long the kernel may keep names and attributes; 0: not at all.")
+
+
+class DebridConfig(Section):
+    """The Real-Debrid account."""
+
+    token: values.Token = _key(
+        None,
+        "From https://real-debrid.com/apitoken . Without one the drives are mounted alone.",
+        "YOUR-TOKEN",
+    )
+    api_url: values.Url = _key(
+        "https://api.real-debrid.com/rest/1.0",
+        "Address of the API. Change it only for the simulator or a proxy.",
+    )
+    poll_seconds: values.SomeSeconds = _key(15, "How often the account is asked for news.")
+    read_deadline: values.SomeSeconds = _key(30, "A read that takes longer ends with an input/output error.")
+    delete_after: values.Delay = _key(
+        "1h", 'A torrent without any name left leaves the account after this time, or "never".'
+    )
+
+
+class PlacementConfig(Section):
+    """Which drive gets a new file."""
+
+    policy: Literal["ff", "mfs", "lfs", "lus", "pfrd", "rand"] = _key(
+        "pfrd",
+        "ff first, mfs most free, lfs least free, lus least used, pfrd random by free space, rand random.",
+    )
+    path_preserving: bool = _key(False, "Choose only among drives that hold the folder of the new file already.")
+    min_free: values.Size = _key("1GiB", "Free space that new files leave on each drive.")
+
+
+class CacheConfig(Section):
+    """The disk cache of remote files."""
+
+    path: values.Folder = _key(_cache_folder, "Folder of the cache, outside the drives and the mount point.")
+    size: values.SomeSize = _key("10GiB", "The most that the cache holds.")
+    min_free: values.Size = _key("2GiB", "Free space that the cache leaves on its disk.")
+    memory: values.Size = _key("128MiB", "The most memory for remote bytes on their way.")
+
+
+class HttpConfig(Section):
+    """The page and the API of a running mount, which Sonarr and Radarr talk to as well."""
+
+    listen: values.Listen = _key("127.0.0.1:8080", "Address and port. Port 0: any free one.")
+    username: values.Username = _key(None, "Needed, with password, where other machines reach the address.", "media")
+    password: values.Password = _key(None, "Goes with username.", "A-LONG-PASSWORD")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        return values.split_address(self.listen)
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "HttpConfig":
+        if (self.username is None) != (self.password is None):
+            lacking = "username" if self.username is None else "password"
+            raise refuse("It is missing.", "Set username and password, or neither.", at=(lacking,))
+        if self.password is None and not values.is_loopback(self.address[0]):
+            wrong = "Other machines reach this address, and there is no username and password."
+            remedy = 'Set [http] username and password, or write listen = "127.0.0.1:8080".'
+            raise refuse(wrong, remedy, at=("listen",), value=self.listen)
+        return self
+
+
+class StateConfig(Section):
+    """What mediapool has to remember."""
+
+    path: values.Folder = _key(_state_folder, "Folder of its databases, outside the drives and the mount point.")
+
+
+class DriveConfig(Section):
+    """One drive of the pool; one such section for each."""
+
+    name: values.Name = Field(description="Short name, used in commands.", examples=["disk1"])
+    path: values.Folder = Field(description="Root folder of the drive.", examples=["/mnt/disk1"])
+    mode: Literal["rw", "ro", "nc"] = _key("rw", "rw read and write, ro read only, nc no new files.")
+    tier: values.Tier = _key(None, "A word of yours for rules to name, such as fast or archive.", "fast")
+    min_free: values.OwnSize = _key(
+        None, "Free space that new files leave on this drive. Default: that of [placement].", "5GiB"
+    )
+    capacity: values.Capacity = _key("auto", 'The most that is placed on this drive; "auto": as much as fits.')
+
+
+class Config(BaseSettings):
+    """The whole configuration, made by `load` or `parse`; the names of its fields are those in the file."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    mount: MountConfig = Field(default_factory=MountConfig)
+    debrid: DebridConfig = Field(default_factory=DebridConfig)
+    placement: PlacementConfig = Field(default_factory=PlacementConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    http: HttpConfig = Field(default_factory=HttpConfig)
+    state: StateConfig = Field(default_factory=StateConfig)
+    drive: tuple[DriveConfig, ...] = ()
+
+    _file: Path | None = PrivateAttr(None)
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def file(self) -> Path | None:
+        """The file it was read from."""
+        return self._file
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people should be told, although the configuration can be used."""
+        return self._warnings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `parse` passes: the environment is merged there, to say where a wrong value came from."""
+        return (init_settings,)
+
+    @field_validator("drive")
+    @classmethod
+    def _distinct(cls, drives: tuple[DriveConfig, ...]) -> tuple[DriveConfig, ...]:
+        for index, drive in enumerate(drives):
+            earlier = drives[:index]
+            if any(other.name == drive.name for other in earlier):
+                remedy = "Give each drive a name of its own."
+                raise refuse("Two drives have this name.", remedy, at=(index, "name"), value=drive.name)
+            if any(other.path == drive.path for other in earlier):
+                remedy = "Remove one of the two [[drive]] sections."
+                raise refuse("Two drives have this path.", remedy, at=(index, "path"), value=drive.path)
+        return drives
+
+
+def sections() -> dict[str, type[Section]]:
+    """The model of each section, in the order of the file."""
+    return {name: _section(field) for name, field in Config.model_fields.items()}
+
+
+def _section(field: FieldInfo) -> type[Section]:
+    arguments: tuple[Any, ...] = get_args(field.annotation)
+    model: Any = arguments[0] if arguments else field.annotation
+    return cast(type[Section], model)
+
+
+def has_default(field: FieldInfo) -> bool:
+    """Whether leaving the key out means some value, rather than none."""
+    return not field.is_required() and field.get_default(call_default_factory=True) is not None
+
+
+def example_line(key: str, field: FieldInfo) -> str:
+    """`key = value` as TOML, with the default, or an example where there is none."""
+    value = field.get_default(call_default_factory=True) if has_default(field) else (field.examples or [""])[0]
+    return f"{key} = {tomlkit.item(value).as_string()}"
+
+
+def _known() -> Known:
+    return {
+        name: {key: example_line(key, field) for key, field in model.model_fields.items()}
+        for name, model in sections().items()
+    }
+
+
+def find() -> Path:
+    """Where the configuration is without `--config`: in the platform's folder for this user, root or not."""
+    return Path(platformdirs.user_config_dir(_APP, appauthor=False)) / "mediapool.toml"
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration in `path` (else in `find()`) with the environment over it.
+
+    ConfigMissing without that file; ConfigError names all that is wrong. Folders are not looked at.
+    """
+    file = path or find()
+    text = read(file)
+    config = parse(text, file, environ)
+    config._warnings = tuple(_warnings(config, tomllib.loads(text), file))
+    return config
+
+
+def parse(text: str, file: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in this TOML, which stands in `file`. ConfigError names all that is wrong."""
+    data = _toml(text, file)
+    overrides = _from_environment(environ or {}, file)
+    notes = {where: f"from the environment variable {_variable(where)}" for where in _places(overrides)}
+    try:
+        config = Config.model_validate(_merged(data, overrides))
+    except ValidationError as error:
+        raise ConfigError(file, from_validation(error, _known(), notes)) from None
+    config._file = file
+    return config
+
+
+def read(file: Path) -> str:
+    """The text of `file`; ConfigMissing, or ConfigError where it cannot be read."""
+    try:
+        # Editors on Windows begin a file with a byte order mark, which TOML does not know.
+        return file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        problem = Problem(
+            (), "There is no such file.", "Write one with `mediapool init`, or name one with --config FILE."
+        )
+        raise ConfigMissing(file, [problem]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(file, [Problem((), "It is not UTF-8 text.", "Save it as UTF-8.")]) from None
+    except OSError as error:
+        remedy = "Check the path and its permissions, or name another file with --config FILE."
+        raise ConfigError(file, [Problem((), f"It cannot be read: {error.strerror}.", remedy)]) from None
+
+
+def _toml(text: str, file: Path | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        remedy = 'Mend that line; texts stand in quotes, as in path = "/data".'
+        raise ConfigError(file, [Problem((), f"It is not valid TOML: {error}.", remedy)]) from None
+
+
+def _from_environment(environ: Mapping[str, str], file: Path | None) -> dict[str, Any]:
+    """What MEDIAPOOL_SECTION__KEY and MEDIAPOOL_DRIVE (JSON) say; other MEDIAPOOL_ names belong to others."""
+    known = _known()
+    unknown = [
+        unknown_section(section.lower(), known, f"from the environment variable {name}")
+        for name in sorted(environ)
+        for section, delimiter, _ in [name.removeprefix(_PREFIX).partition("__")]
+        if name.startswith(_PREFIX) and delimiter and section.lower() not in known
+    ]
+    if unknown:
+        raise ConfigError(file, unknown)
+    source = EnvSettingsSource(Config, env_prefix=_PREFIX, env_nested_delimiter="__")
+    # An empty variable is an unset one, as compose files pass it.
+    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    try:
+        return source()
+    except SettingsError:
+        # Its text quotes the value, which may hold a token.
+        remedy = """Write JSON, as in MEDIAPOOL_DRIVE='[{"name": "disk1", "path": "/mnt/disk1"}]'."""
+        wrong = "A variable for a whole section (MEDIAPOOL_DRIVE, MEDIAPOOL_MOUNT, ...) is not JSON."
+        raise ConfigError(file, [Problem((), wrong, remedy)]) from None
+
+
+def _merged(data: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {key: {**data[key], **value} for key, value in over.items() if isinstance(data.get(key), dict)}
+    return {**data, **over, **both}
+
+
+def _places(overrides: dict[str, Any]) -> list[Where]:
+    return [
+        (section, key) if isinstance(value, dict) else (section,)
+        for section, value in overrides.items()
+        for key in (value if isinstance(value, dict) else [""])
+    ]
+
+
+def _variable(where: Where) -> str:
+    return _PREFIX + "__".join(str(part).upper() for part in where)
+
+
+def _warnings(config: Config, data: dict[str, Any], file: Path) -> list[str]:
+    texts = []
+    held = [key for section in data.values() for key in SECRET_KEYS if isinstance(section, dict) and section.get(key)]
+    # Windows shows mode bits that mean nothing.
+    if held and os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        texts.append(f"Other users can read the {held[0]} in {file}: chmod 600 {shlex.quote(str(file))}")
+    address = urlsplit(config.debrid.api_url)
+    if config.debrid.token and address.scheme == "http" and not values.is_loopback(address.hostname or ""):
+        texts.append(f"[debrid] api_url {config.debrid.api_url} sends the token unencrypted: use https://")
+    return texts

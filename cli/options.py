@@ -1,0 +1,62 @@
+"""What many commands share: the --config option, the loaded configuration, and calls to the running mount."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import requests
+
+from cli import config as configuration
+from cli.config import Config
+from cli.exitcodes import Exit
+from cli.output import fail, warn
+from cli.state import Contact, StateFolder
+
+_SECONDS = 30
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The configuration; default: the platform's folder for it.",
+)
+
+
+def load(config_file: Path | None) -> Config:
+    """The configuration, its warnings told. Raises ConfigError."""
+    config = configuration.load(config_file, os.environ)
+    for warning in config.warnings:
+        warn(warning)
+    return config
+
+
+def ask(config: Config, path: str) -> Any:
+    """The answer of the running mount to GET `path`, or None if none runs; ends the command if it fails."""
+    contact = StateFolder(config.state.path).contact()
+    return None if contact is None else call(contact, path)
+
+
+def call(contact: Contact, path: str) -> Any:
+    """GET `path` from the daemon; ends the command with a message if that fails."""
+    headers = {"Authorization": f"Bearer {contact.token}"}
+    try:
+        # Never by a proxy of the environment: this is a conversation with this machine.
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(contact.url + path, headers=headers, timeout=_SECONDS)
+        answer.raise_for_status()
+        return answer.json()
+    except (requests.RequestException, ValueError) as error:
+        cause = type(error).__name__
+        fail(
+            f"The running mount (process {contact.pid}) does not answer at {contact.url}: {cause}.",
+            code=Exit.FAILED,
+        )
+
+
+def not_mounted(config: Config) -> Callable[[], None]:
+    """Ends the command when nothing is mounted."""
+    return lambda: fail(f"Nothing is mounted at {config.mount.path}.", "Mount it: mediapool mount", Exit.NOT_MOUNTED)

@@ -1,0 +1,129 @@
+"""What commands print: tables, fields, JSON, warnings, questions and failures.
+
+Results go to stdout; warnings, questions and failures to stderr. On a terminal tables fit its width and carry
+colour (`NO_COLOR` turns it off); elsewhere each row is one plain line that nothing cuts, for grep and awk. A
+name from a filesystem or a provider may hold anything, so all texts pass `printable`.
+"""
+
+import json
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NoReturn, TextIO
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.exitcodes import Exit
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+# One definition for all commands, so that these mean the same everywhere.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+def human_size(size: int) -> str:
+    """`size` for people, as in "1.2 GiB"."""
+    value, unit = float(size), 0
+    # 1023.95 would be printed as 1024.0.
+    while value >= 1023.95 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} B"
+
+
+def printable(value: object) -> str:
+    """`value` as text in which control characters and undecodable bytes are escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result, or several."""
+    for line in text.split("\n"):
+        print(printable(line))
+
+
+def print_json(data: Any) -> None:
+    """Print `data` as JSON, indented, in ASCII, so that names of any bytes survive; paths become texts."""
+    print(json.dumps(data, indent=2, default=str))
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print names with their values below one another."""
+    print_table((), fields)
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[int] = ()) -> None:
+    """Print rows in columns, those numbered in `right` aligned to the right; no headers if there are none."""
+    texts = [[printable(cell) for cell in row] for row in rows]
+    console = _console(sys.stdout)
+    if console.is_terminal:
+        console.print(_drawn(headers, texts, right))
+    else:
+        _plain([list(headers), *texts] if headers else texts, right)
+
+
+def warn(text: str) -> None:
+    """Tell people something that does not stop the command."""
+    _prefixed("warning", "yellow", text)
+
+
+def fail(message: str, remedy: str = "", code: Exit = Exit.FAILED) -> NoReturn:
+    """Say what went wrong and what to do about it, and end the command with this exit code."""
+    _prefixed("error", "red", "\n".join(part for part in (message, remedy) if part))
+    sys.exit(int(code))
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Return if people agree, or agreed beforehand with `--yes`; else end the command with nothing done.
+
+    Without a terminal nobody can be asked: that ends with the exit code for wrong use.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(printable(question), "There is no terminal to ask on: repeat the command with --yes.", Exit.USAGE)
+    if not click.confirm(printable(question), err=True):
+        fail("Nothing was done.")
+
+
+def _prefixed(word: str, style: str, text: str) -> None:
+    console = _console(sys.stderr)
+    first, *others = text.split("\n")
+    line = Text.assemble((f"{word}:", f"bold {style}"), f" {printable(first)}")
+    console.print(line, soft_wrap=True)
+    for other in others:
+        print(printable(other), file=sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    # Made for each use: NO_COLOR, the width and the stream itself (in tests) are those of the moment.
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int]) -> Table:
+    table = Table(box=None, show_header=bool(headers), pad_edge=False, padding=(0, 2, 0, 0))
+    count = max([len(headers), *map(len, rows)])
+    for number in range(count):
+        title = Text(headers[number] if headers else "", style="bold")
+        # Folded, not cut: the end of a path is what tells one from another.
+        table.add_column(title, justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _plain(rows: list[list[str]], right: Collection[int]) -> None:
+    columns = max(map(len, rows), default=0)
+    widths = [max((cell_len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
+    for row in rows:
+        cells = [_padded(cell, widths[at], at in right) for at, cell in enumerate(row)]
+        print("  ".join(cells).rstrip())
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - cell_len(cell))
+    return space + cell if right else cell + space

@@ -1,0 +1,123 @@
+"""`mediapool status`: whether the tree is mounted, what it consists of, and how it fares."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+import vfs.mount
+from cli import pool
+from cli.app import drive_status
+from cli.config import Config
+from cli.exitcodes import Exit
+from cli.options import ask, config_option, load
+from cli.output import human_size, json_option, print_fields, print_json, print_table, say
+from cli.state import StateFolder
+from placement.identity import DriveError
+
+_STATES = {
+    "mounted": "mounted",
+    "stale": "its process is gone: clear it with mediapool unmount",
+    "foreign": "another filesystem is mounted there",
+    "bare": "not mounted: this is the bare folder",
+    "absent": "not mounted: the folder does not exist",
+}
+
+
+@click.command()
+@config_option
+@json_option
+def status(config_file: Path | None, as_json: bool) -> None:
+    """Show the mount, its drives, the remote files and the cache.
+
+    \b
+    Example:
+      mediapool status --json
+    """
+    config = load(config_file)
+    state = vfs.mount.state(config.mount.path)
+    answer = ask(config, "/api/status") or {"mount": str(config.mount.path), "drives": drives_now(config)}
+    answer["state"] = state
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer)
+    if state != "mounted":
+        raise SystemExit(Exit.NOT_MOUNTED)
+
+
+def drives_now(config: Config) -> list[dict[str, Any]]:
+    """The drives as they are while nothing is mounted."""
+    known = pool.remembered(StateFolder(config.state.path).names)
+    found = pool.look_at(config, known)
+    try:
+        return [
+            {"name": one.name, "path": one.path, "problem": str(one)}
+            if isinstance(one, DriveError)
+            else drive_status(one, config.placement.min_free)
+            for one in found
+        ]
+    finally:
+        pool.close(found)
+
+
+def show_drives(drives: Iterable[Mapping[str, Any]]) -> None:
+    """The table of drives, and below it what is wrong with any."""
+    drives = list(drives)
+    headers = ("Drive", "Mode", "Tier", "Free", "Size", "Identity", "Path")
+    print_table(headers, [_row(drive) for drive in drives], right=(3, 4))
+    for drive in drives:
+        if drive.get("problem"):
+            say(f"! {drive['problem']}")
+
+
+def _row(drive: Mapping[str, Any]) -> tuple[str, ...]:
+    free, total = (drive.get(key) for key in ("available", "total"))
+    return (
+        drive["name"],
+        drive.get("mode") or "-",
+        drive.get("tier") or "-",
+        "missing" if free is None else human_size(free),
+        "-" if total is None else human_size(total),
+        "-" if free is None else str(drive.get("id"))[:8],
+        drive["path"],
+    )
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    say(f"{answer['mount']}: {_STATES[answer['state']]}")
+    say()
+    show_drives(answer["drives"])
+    if "cache" in answer:
+        say()
+        print_fields([*_remote_fields(answer["remote"]), *_cache_fields(answer["cache"], answer["reader"])])
+
+
+def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "Remote files", str(remote["files"])
+    account = remote["account"]
+    if account is None:
+        yield "Real-Debrid", "no token: the drives are mounted alone"
+        return
+    polled = account["polled_at"]
+    when = "not asked yet" if polled is None else f"asked {datetime.fromtimestamp(polled):%Y-%m-%d %H:%M:%S}"
+    yield "Real-Debrid", account["error"] or when
+    yield (
+        "Torrents",
+        ", ".join(f"{account[key]} {key}" for key in ("published", "unfinished", "missing", "problems") if account[key])
+        or "none",
+    )
+    if remote["reads"]["reason"]:
+        yield "Reading", f"paused: {remote['reads']['reason']}"
+
+
+def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "Cache", f"{human_size(cache['main'] + cache['edges'])} of {human_size(cache['limit'])}"
+    asked = cache["hits"] + cache["misses"]
+    yield "Hit rate", f"{cache['hits'] / asked:.0%} of {asked} look-ups" if asked else "nothing read yet"
+    yield "Fetched", human_size(reader["fetched"])
+
+
+commands = [status]

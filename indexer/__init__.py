@@ -1,0 +1,1 @@
+"""What the content is, wherever it lies: hashes of files."""

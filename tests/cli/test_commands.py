@@ -1,0 +1,213 @@
+"""Commands that need no mount, and what holds for all of them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from mounting import ROOT, Mounted, wait_for
+
+from cli.main import main
+from debrid.simulator import Simulator
+
+USING = (ROOT / "docs/using.md").read_text()
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        if isinstance(command, click.Group):
+            for part, child in command.commands.items():
+                yield from walk(f"{name} {part}", child)
+        else:
+            yield name, command
+
+    yield from walk("mediapool", main)
+
+
+COMMANDS = dict(all_commands())
+
+
+def run(*arguments: object, **options: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Mounted:
+    return Mounted(tmp_path)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> None:
+    help_text = run(*name.split()[1:], "--help").output
+    assert "Example:" in help_text and f"  {name}" in help_text
+    assert f"`{name}" in USING
+    for parameter in COMMANDS[name].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+            assert any(f"`{option}" in USING for option in parameter.opts), f"{name} {parameter.opts}"
+
+
+def test_there_is_a_version() -> None:
+    assert run("--version").output.startswith("mediapool, version 0.")
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    done = subprocess.run([sys.executable, "-m", "cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "Usage: " in done.stdout and "unmount" in done.stdout
+
+
+def test_init_writes_a_config_that_mounts_could_use(tmp_path: Path) -> None:
+    (tmp_path / "disk1").mkdir()
+    (tmp_path / "disk2").mkdir()
+    file = tmp_path / "conf/mediapool.toml"
+    done = run(
+        "init",
+        "--config",
+        file,
+        "--drive",
+        tmp_path / "disk1",
+        "--drive",
+        tmp_path / "disk2",
+        "--mount",
+        tmp_path / "data",
+    )
+    assert done.exit_code == 0, done.output
+    status = run("pool", "status", "--json", "--config", file)
+    assert [drive["path"] for drive in json.loads(status.stdout)] == [str(tmp_path / "disk1"), str(tmp_path / "disk2")]
+    again = run("init", "--config", file)
+    assert again.exit_code == 2 and "exists already" in again.output
+
+
+def test_init_on_a_terminal_asks_for_what_only_the_person_knows(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    file = tmp_path / "mediapool.toml"
+    reader, writer = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "init", "--config", str(file)],
+        cwd=ROOT, stdin=writer, stdout=writer, stderr=writer, start_new_session=True,
+    )  # fmt: skip
+    seen = b""
+
+    def answer(prompt: bytes, text: str) -> None:
+        nonlocal seen
+        while prompt not in seen:
+            seen += os.read(reader, 1000)
+        seen = seen.partition(prompt)[2]
+        os.write(reader, text.encode() + b"\n")
+
+    answer(b"token", "SECRETTOKEN")
+    answer(b"Folder of a drive", str(tmp_path / "nowhere"))
+    answer(b"Folder of a drive", str(tmp_path / "disk"))
+    answer(b"Folder of a drive", "")
+    answer(b"Mount point", str(tmp_path / "data"))
+    assert process.wait(20) == 0
+    os.close(writer)
+    os.close(reader)
+    written = file.read_text()
+    assert 'token = "SECRETTOKEN"' in written and f'path = "{tmp_path / "disk"}"' in written
+    assert f'path = "{tmp_path / "data"}"' in written
+    assert b"SECRETTOKEN" not in seen, "what is typed for the token is not shown"
+
+
+def test_pool_add_and_remove(pool: Mounted, tmp_path: Path) -> None:
+    new = tmp_path / "extra"
+    new.mkdir()
+    (new / "film.mkv").write_text("kept")
+    config = ["--config", pool.config]
+    assert run("pool", "add", new, *config, "--dry-run").exit_code == 0
+    assert not (new / ".mediapool").exists() and "extra" not in pool.config.read_text()
+    refused = run("pool", "add", new, *config)
+    assert refused.exit_code == 2 and "--yes" in refused.output
+    assert run("pool", "add", new, "--name", "four", "--tier", "fast", "--yes", *config).exit_code == 0
+    assert (new / ".mediapool/identity.json").exists()
+    drives = {drive["name"]: drive for drive in json.loads(run("pool", "status", "--json", *config).stdout)}
+    assert drives["four"]["tier"] == "fast" and drives["four"]["available"] > 0
+    assert run("pool", "remove", "four", *config, "--dry-run").exit_code == 0
+    assert "four" in pool.config.read_text()
+    assert run("pool", "remove", "four", "--yes", *config).exit_code == 0
+    assert "four" not in pool.config.read_text() and (new / "film.mkv").read_text() == "kept"
+    unknown = run("pool", "remove", "five", "--yes", *config)
+    assert unknown.exit_code == 1 and "drive1, drive2, drive3" in unknown.output
+
+
+@pytest.mark.parametrize("inside", ["drive1/below", "none"])
+def test_pool_add_refuses_what_cannot_be_a_drive(pool: Mounted, tmp_path: Path, inside: str) -> None:
+    if inside != "none":
+        (tmp_path / inside).mkdir()
+    before = pool.config.read_text()
+    done = run("pool", "add", tmp_path / inside, "--yes", "--config", pool.config)
+    assert done.exit_code != 0 and inside in done.output and "Traceback" not in done.output
+    assert pool.config.read_text() == before
+    assert not (tmp_path / inside / ".mediapool").exists()
+
+
+def test_numbers_of_drives_stay_apart_before_the_first_mount(pool: Mounted, tmp_path: Path) -> None:
+    numbers = set()
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        assert run("pool", "add", tmp_path / name, "--yes", "--config", pool.config).exit_code == 0
+        numbers.add(json.loads((tmp_path / name / ".mediapool/identity.json").read_text())["number"])
+    assert len(numbers) == 3
+
+
+def test_status_without_a_mount_shows_the_drives(pool: Mounted) -> None:
+    done = run("status", "--config", pool.config)
+    assert done.exit_code == 3 and "not mounted" in done.output
+    assert all(drive.name in done.output for drive in pool.drive_paths)
+
+
+def test_a_missing_config_names_the_file_and_the_remedy(tmp_path: Path) -> None:
+    done = run("status", "--config", tmp_path / "none.toml")
+    assert done.exit_code == 2 and "none.toml" in done.output and "mediapool init" in done.output
+
+
+def test_layout_create(tmp_path: Path) -> None:
+    assert run("layout", "create", "--path", tmp_path, "--dry-run").exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+    made = json.loads(run("layout", "create", "--path", tmp_path, "--json").stdout)
+    assert {step["action"] for step in made} == {"made"}
+    assert (tmp_path / "data/media/anime").is_dir() and (tmp_path / "data/personal/remux").is_dir()
+    kept = json.loads(run("layout", "create", "--path", tmp_path, "--json").stdout)
+    assert {step["action"] for step in kept} == {"kept"}
+    wrong = run("layout", "create", "--path", tmp_path / "none")
+    assert wrong.exit_code == 1 and "none" in wrong.output
+
+
+def test_debrid_status_and_list_without_a_mount(pool: Mounted) -> None:
+    assert run("debrid", "status", "--config", pool.config).exit_code == 2
+    with Simulator() as simulator:
+        pool.write_config(debrid=f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"')
+        good = run("debrid", "status", "--config", pool.config)
+        assert good.exit_code == 0 and "premium" in good.output and "not mounted" in good.output
+        simulator.faults.account = "bad_token"
+        refused = run("debrid", "status", "--config", pool.config)
+        assert refused.exit_code == 4 and "[debrid] token" in refused.output
+        assert simulator.token not in good.output + refused.output
+    assert run("debrid", "list", "--config", pool.config).exit_code == 0
+
+
+def test_the_simulator_runs_alone(tmp_path: Path) -> None:
+    (tmp_path / "files/Film").mkdir(parents=True)
+    (tmp_path / "files/Film/film.mkv").write_bytes(b"x" * 1000)
+    out = tmp_path / "out"
+    with out.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "cli", "debrid", "simulate", "--files", str(tmp_path / "files"),
+             "--api-port", "0", "--cdn-port", "0"],
+            cwd=ROOT, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: "Faults" in out.read_text(), "the address")
+        import requests
+
+        url = out.read_text().partition('api_url = "')[2].partition('"')[0]
+        answer = requests.get(f"{url}/torrents", headers={"Authorization": "Bearer SIMULATORTOKEN"}, timeout=10)
+        assert [torrent["filename"] for torrent in answer.json()] == ["Film"]
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0, out.read_text()
