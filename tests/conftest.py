@@ -1,11 +1,20 @@
 """Fixtures that many tests share: mounts that are gone when the test is."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mounting import Mounted
+
+
+def pytest_configure() -> None:
+    # A runner in the background ignores these two, and what is ignored stays so in every program it starts: the
+    # mounts under test would not hear them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 MakeMount = Callable[..., Mounted]
 
