@@ -70,6 +70,9 @@ class Handle:
 class Branch:
     """One source of the tree."""
 
+    def require(self) -> None:
+        """EIO if nothing can be changed here now, because the drive is missing."""
+
     def stat(self, path: str) -> Attr:
         """Attributes of `path`, not following a symbolic link. ENOENT, ENOTDIR, EIO (a drive that is gone)."""
         raise error(errno.ENOENT, path)

@@ -131,6 +131,7 @@ class Run:
     end: int
     frontier: int
     reads: int = 1
+    missed: bool = False  # something of it had to be fetched
     waits: int = 0
     waited: float = float("-inf")
 
@@ -181,8 +182,8 @@ class Run:
 
     def window(self, now: float, share: int) -> int:
         """How many bytes to ask for ahead of the reader, at most `share`; none at the first read."""
-        if self.reads < 2:
-            return 0
+        if self.reads < 2 or (self.probing and not self.missed):
+            return 0  # a second library scan finds all it reads in the cache, and asks for nothing
         most = min(2 * self.span, WINDOW_STARVED) if self.starved(now) else min(self.span // 2, WINDOW)
         return max(PIECE, min(most, share))
 

@@ -20,6 +20,7 @@ from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Branch, Handle, error
 from vfs.inodes import Inodes
+from vfs.opencount import OpenCount
 
 # O_CREAT and O_EXCL were dealt with before, O_DIRECT would demand aligned buffers of us, and the kernel has followed
 # every symbolic link before it asks.
@@ -37,14 +38,16 @@ class LocalBranch(Branch):
         self._inodes = inodes
         self._min_free = min_free
         self._gives_away = os.geteuid() == 0
-        # Open files that lost a name: the path libfuse gave it -> (st_ino, O_PATH descriptor); and how often each
-        # st_ino is open. `_open_lock` guards both.
+        # Open files that lost a name: the path libfuse gave it -> (st_ino, O_PATH descriptor); `_lock` guards it.
         self._hidden: dict[str, tuple[int, int]] = {}
-        self._open: dict[int, int] = {}
-        self._open_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self.open_count = OpenCount()
 
     def __repr__(self) -> str:
         return f"<drive {self.drive.name}>"
+
+    def require(self) -> None:
+        self.drive.require()
 
     # Where things are.
 
@@ -226,38 +229,30 @@ class LocalBranch(Branch):
     # leaves nothing behind; until the last handle is closed, a descriptor stands for the path libfuse gave them.
 
     def hide(self, source: str, target: str) -> bool:
-        with self._open_lock, self._changing(source) as (dirfd, name):
+        with self._lock, self._changing(source) as (dirfd, name):
             fd = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
+            keep = False
             try:
                 ino = os.fstat(fd).st_ino
-                if not self._open.get(ino):
-                    os.close(fd)
+                if not self.open_count.was_open_lately(ino):
                     return False
                 os.unlink(name, dir_fd=dirfd)
-            except BaseException:
-                os.close(fd)
-                raise
-            self._hidden[target] = (ino, fd)
-            return True
-
-    def opened(self, ino: int) -> None:
-        """Count one more handle of this st_ino."""
-        with self._open_lock:
-            self._open[ino] = self._open.get(ino, 0) + 1
+                keep = self.open_count.is_open(ino)
+                if keep:
+                    self._hidden[target] = (ino, fd)
+                return True
+            finally:
+                if not keep:
+                    os.close(fd)
 
     def closed(self, ino: int) -> None:
-        """Count one handle less; after the last, nothing stands for lost names any more."""
-        with self._open_lock:
-            self._open[ino] -= 1
-            if self._open[ino]:
-                return
-            del self._open[ino]
-        if self._hidden:
+        """A handle of this st_ino is closed; after the last, nothing stands for lost names any more."""
+        if self.open_count.closed(ino) and self._hidden:
             # libfuse forgets to ask for it where the folder was removed as well.
             self._forget_hidden(lambda _path, hidden: hidden == ino)
 
     def _forget_hidden(self, which: Callable[[str, int], bool]) -> None:
-        with self._open_lock:
+        with self._lock:
             gone = [(path, fd) for path, (ino, fd) in self._hidden.items() if which(path, ino)]
             self._hidden = {path: kept for path, kept in self._hidden.items() if (path, kept[1]) not in gone}
         for _, fd in gone:
@@ -312,7 +307,7 @@ class LocalHandle(Handle):
         st = os.fstat(fd)
         self._ino = st.st_ino
         self.ino = branch._attr(st, fd, "").ino
-        branch.opened(self._ino)
+        branch.open_count.opened(self._ino)
 
     def stat(self) -> Attr:
         return self.branch._attr(os.fstat(self.fd), self.fd, "")

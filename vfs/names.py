@@ -14,105 +14,39 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
-from vfs.attr import BLOCK, Attr
+from vfs.attr import NOW, OMIT
 from vfs.branch import error
 from vfs.library import Key
 from vfs.namesdb import ROOT, NamesDb
-
-PROVIDER = "realdebrid"
-
-
-class Node:
-    """What directories and remote files have in common; times in ns."""
-
-    __slots__ = ("atime_ns", "ctime_ns", "gid", "ino", "mode", "mtime_ns", "uid", "xattrs")
-
-    def __init__(self, ino: int, mode: int, uid: int, gid: int, times: tuple[int, int, int]) -> None:
-        self.ino = ino
-        self.mode = mode
-        self.uid = uid
-        self.gid = gid
-        self.atime_ns, self.mtime_ns, self.ctime_ns = times
-        self.xattrs: dict[str, bytes] | None = None
-
-    def attr(self) -> Attr:
-        raise AssertionError("a node is a directory or a file")
+from vfs.nodes import Directory, Node, RemoteFile
 
 
-class RemoteFile(Node):
-    """One remote file; `nlink` counts its names, `size` its bytes."""
+class Change:
+    """One transaction under way: what it writes, and what becomes of memory once it is committed."""
 
-    __slots__ = ("key", "nlink", "size")
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.now = time.time_ns()
+        self._effects: list[Callable[[], object]] = []
 
-    def __init__(
-        self, ino: int, mode: int, uid: int, gid: int, times: tuple[int, int, int], size: int, key: Key
-    ) -> None:
-        super().__init__(ino, mode, uid, gid, times)
-        self.size = size
-        self.key = key
-        self.nlink = 0
+    def then(self, *effects: Callable[[], object]) -> None:
+        """Run these after the commit, in their order; they must not fail."""
+        self._effects += effects
 
-    def attr(self) -> Attr:
-        blocks = -(-self.size // BLOCK)
-        return Attr(
-            self.ino, self.mode, self.nlink, self.uid, self.gid, 0, self.size, blocks,
-            self.atime_ns, self.mtime_ns, self.ctime_ns,
-        )  # fmt: skip
+    def committed(self) -> None:
+        for effect in self._effects:
+            effect()
 
-
-class Directory(Node):
-    """One remote directory and the names in it."""
-
-    __slots__ = ("children", "subdirectories")
-
-    def __init__(self, ino: int, mode: int, uid: int, gid: int, times: tuple[int, int, int]) -> None:
-        super().__init__(ino, mode, uid, gid, times)
-        self.children: dict[str, Node] = {}
-        self.subdirectories = 0
-
-    def attr(self) -> Attr:
-        return Attr(
-            self.ino, self.mode, 2 + self.subdirectories, self.uid, self.gid, 0, 0, 0,
-            self.atime_ns, self.mtime_ns, self.ctime_ns,
-        )  # fmt: skip
-
-    def attach(self, name: str, node: Node) -> None:
-        """Put `node` under `name`, counting what depends on it."""
-        self.detach(name)
-        self.children[name] = node
-        if isinstance(node, Directory):
-            self.subdirectories += 1
-        elif isinstance(node, RemoteFile):
-            node.nlink += 1
-
-    def detach(self, name: str) -> None:
-        """Take the name away if it is there."""
-        node = self.children.pop(name, None)
-        if isinstance(node, Directory):
-            self.subdirectories -= 1
-        elif isinstance(node, RemoteFile):
-            node.nlink -= 1
-
-
-class NewFile(NamedTuple):
-    """A file to publish: its safe path below the published folder, content, size in bytes, time in ns."""
-
-    path: tuple[str, ...]
-    key: Key
-    size: int
-    mtime_ns: int
-    original: bytes
-
-
-class Owner(NamedTuple):
-    """Who owns newly published files and folders, and the mode bits they do not get."""
-
-    uid: int
-    gid: int
-    umask: int
+    def touch(self, node: Node, content: bool = False) -> None:
+        """Give `node` a new ctime, and a new mtime if what it holds has changed."""
+        column = "mtime_ns = ?1, ctime_ns = ?1" if content else "ctime_ns = ?1"
+        self.db.execute(f"UPDATE node SET {column} WHERE ino = ?2", (self.now, node.ino))
+        times = {"ctime_ns": self.now, "mtime_ns": self.now} if content else {"ctime_ns": self.now}
+        self.then(partial(_assign, node, **times))
 
 
 class Names:
@@ -167,7 +101,7 @@ class Names:
         return node
 
     def get(self, path: str) -> Node:
-        """The node at `path`; ENOENT if there is none, ENOTDIR if a file stands in the way."""
+        """The node at `path`; ENOENT if there is none."""
         node = self.find(path)
         if node is None:
             raise error(errno.ENOENT, path)
@@ -184,135 +118,260 @@ class Names:
         """How many remote files there are."""
         return len(self._by_key)
 
-    def was_published(self, addition: str) -> bool:
-        return addition in self._published
+    def file_of(self, key: Key) -> RemoteFile | None:
+        """The remote file of this content, if it has a name in the tree."""
+        return self._by_key.get(key)
+
+    def paths_of(self, wanted: Callable[[RemoteFile], bool]) -> list[str]:
+        """The paths of all names whose file is wanted."""
+        found: list[str] = []
+
+        def walk(directory: Directory, prefix: str) -> None:
+            for name, node in list(directory.children.items()):
+                if isinstance(node, Directory):
+                    walk(node, f"{prefix}{name}/")
+                elif isinstance(node, RemoteFile) and wanted(node):
+                    found.append(prefix + name)
+
+        walk(self.root, "")
+        return found
+
+    def files_of(self, info_hash: str) -> list[RemoteFile]:
+        """The remote files of one torrent that have a name."""
+        return [file for file in list(self._by_key.values()) if file.key[:2] == ("torrent", info_hash)]
 
     def published_path(self, addition: str) -> str | None:
         """Where an addition was put when it was published; None if it never was."""
         return self._published.get(addition)
 
-    def files(self) -> Iterator[RemoteFile]:
-        """All remote files, as they were when asked."""
-        return iter(list(self._by_key.values()))
+    def intents(self, kind: str) -> list[tuple[int, str]]:
+        """The intents of one kind that were not ended, oldest first."""
+        with self._lock:
+            rows = self._db.db.execute("SELECT id, record FROM intent WHERE kind = ? ORDER BY id", (kind,))
+            return list(rows)
 
     # Changing: under the lock, the database first.
 
-    def publish(self, addition: str, parent: str, name: str, files: Iterable[NewFile], owner: Owner) -> None:
-        """Make directory `parent`/`name` with these files appear at once; remember that `addition` was published.
+    @contextmanager
+    def changing(self, durable: bool = False) -> Iterator[Change]:
+        """One transaction; memory follows when it is committed. `durable`: on stable storage before that.
 
-        EEXIST if that name is taken. Content that is already in the tree gets one more name.
+        OSError ENOSPC or EIO when it cannot be written; then nothing has changed.
         """
         with self._lock:
-            above = self.directory(parent)
+            with self._db.write(durable) as db:
+                change = Change(db)
+                yield change
+            change.committed()
+
+    def barrier(self) -> None:
+        """Return when all that was changed so far is on stable storage."""
+        with self._db.write(durable=True) as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('barrier', ?)", (str(time.time_ns()),))
+
+    def mkdir(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Make an empty directory; EEXIST, ENOENT, ENOTDIR."""
+        with self.changing() as change:
+            above, name = self._parent(path)
             if name in above.children:
-                raise error(errno.EEXIST, f"{parent}/{name}")
-            made: dict[Key, RemoteFile] = {}
-            with self._db.write() as db:
-                top = self._plant(db, files, owner, made)
-                _insert_name(db, above, name, top)
-                self._record(db, addition, f"{parent}/{name}")
-            # Names counted while planting belong to new files only: old ones are counted below, after the commit.
-            self._by_key.update(made)
-            _count_names(top)
-            above.attach(name, top)
-            above.mtime_ns = above.ctime_ns = top.ctime_ns
-            self._published[addition] = f"{parent}/{name}"
+                raise error(errno.EEXIST, path)
+            made = new_directory(change, mode, uid, gid)
+            self._attach(change, above, name, made)
 
-    def note_published(self, addition: str, path: str) -> None:
-        """Remember that this addition needs no names of its own, since its content already has them."""
-        with self._lock:
-            with self._db.write() as db:
-                self._record(db, addition, path)
-            self._published[addition] = path
+    def link(self, source: str, path: str) -> None:
+        """Give the remote file `source` one more name; EEXIST, ENOENT, EPERM for a directory."""
+        with self.changing() as change:
+            node = self.get(source)
+            if isinstance(node, Directory):
+                raise error(errno.EPERM, source)
+            above, name = self._parent(path)
+            if name in above.children:
+                raise error(errno.EEXIST, path)
+            self._attach(change, above, name, node)
+            change.touch(node)
 
-    def make_directories(self, path: str, owner: Owner) -> None:
-        """As mkdir -p; EEXIST if a file stands in the way."""
-        with self._lock:
-            above, done = self.root, ""
-            for part in path.split("/"):
-                done = f"{done}/{part}".lstrip("/")
-                child = above.children.get(part)
-                if child is None:
-                    with self._db.write() as db:
-                        child = self._new_directory(db, owner)
-                        _insert_name(db, above, part, child)
-                    above.attach(part, child)
-                    above.mtime_ns = above.ctime_ns = child.ctime_ns
-                if not isinstance(child, Directory):
-                    raise error(errno.EEXIST, done)
-                above = child
+    def unlink(self, path: str, change: Change | None = None) -> RemoteFile:
+        """Take the name away, and the file from the database if it was the last; EISDIR, ENOENT."""
+        if change is None:
+            with self.changing() as change:
+                return self.unlink(path, change)
+        node = self.get(path)
+        if not isinstance(node, RemoteFile):
+            raise error(errno.EISDIR, path)
+        self._remove_name(change, *self._parent(path), node)
+        return node
 
-    def named_by(self, key: Key) -> RemoteFile | None:
-        """The remote file of this content, if it has a name in the tree."""
-        return self._by_key.get(key)
+    def rmdir(self, path: str, change: Change | None = None) -> None:
+        """Take an empty directory away; ENOTEMPTY, ENOTDIR, ENOENT, EBUSY for the root."""
+        if change is None:
+            with self.changing() as change:
+                return self.rmdir(path, change)
+        node = self.directory(path)
+        if node is self.root:
+            raise error(errno.EBUSY, path)
+        self._remove_directory(change, path, node)
+        return None
+
+    def rename(self, source: str, target: str, change: Change | None = None) -> None:
+        """Move a name over whatever file or empty directory is there; errors as rename(2)."""
+        if change is None:
+            with self.changing() as change:
+                return self.rename(source, target, change)
+        node, replaced = self.get(source), self.find(target)
+        (old_above, old_name), (new_above, new_name) = self._parent(source), self._parent(target)
+        if node is replaced:
+            return None
+        if isinstance(replaced, RemoteFile):
+            if isinstance(node, Directory):
+                raise error(errno.ENOTDIR, target)
+            self._remove_name(change, new_above, new_name, replaced, detach=False)
+        elif isinstance(replaced, Directory):
+            if not isinstance(node, Directory):
+                raise error(errno.EISDIR, target)
+            self._remove_directory(change, target, replaced, detach=False)
+        self._move(change, node, (old_above, old_name), (new_above, new_name))
+        return None
+
+    def exchange(self, source: str, target: str) -> None:
+        """Swap two names; ENOENT."""
+        with self.changing() as change:
+            one, other = self.get(source), self.get(target)
+            first, second = self._parent(source), self._parent(target)
+            for (above, name), node in ((first, other), (second, one)):
+                change.db.execute(
+                    "UPDATE name SET ino = ? WHERE parent = ? AND name = ?", (node.ino, above.ino, os.fsencode(name))
+                )
+                change.touch(above, content=True)
+                change.touch(node)
+            change.then(partial(first[0].attach, first[1], other), partial(second[0].attach, second[1], one))
+
+    def set_mode(self, node: Node, mode: int) -> None:
+        """Set the permission bits."""
+        whole = stat.S_IFMT(node.mode) | mode & 0o7777
+        with self.changing() as change:
+            change.db.execute("UPDATE node SET mode = ? WHERE ino = ?", (whole, node.ino))
+            change.touch(node)
+            change.then(partial(_assign, node, mode=whole))
+
+    def set_owner(self, node: Node, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one as it is."""
+        owner, group = (node.uid if uid < 0 else uid), (node.gid if gid < 0 else gid)
+        with self.changing() as change:
+            change.db.execute("UPDATE node SET uid = ?, gid = ? WHERE ino = ?", (owner, group, node.ino))
+            change.touch(node)
+            change.then(partial(_assign, node, uid=owner, gid=group))
+
+    def set_times(self, node: Node, atime_ns: int, mtime_ns: int) -> None:
+        """Set both times in ns, or NOW, or OMIT."""
+        with self.changing() as change:
+            meant = {NOW: change.now}
+            atime = node.atime_ns if atime_ns == OMIT else meant.get(atime_ns, atime_ns)
+            mtime = node.mtime_ns if mtime_ns == OMIT else meant.get(mtime_ns, mtime_ns)
+            change.db.execute("UPDATE node SET atime_ns = ?, mtime_ns = ? WHERE ino = ?", (atime, mtime, node.ino))
+            change.touch(node)
+            change.then(partial(_assign, node, atime_ns=atime, mtime_ns=mtime))
+
+    def set_xattr(self, node: Node, name: str, value: bytes | None) -> None:
+        """Set an extended attribute, or remove it with None."""
+        kept = {key: old for key, old in (node.xattrs or {}).items() if key != name}
+        if value is not None:
+            kept[name] = value
+        with self.changing() as change:
+            change.db.execute("DELETE FROM xattr WHERE ino = ? AND name = ?", (node.ino, os.fsencode(name)))
+            if value is not None:
+                # An open file that lost its last name keeps its attributes in memory alone.
+                row = (node.ino, os.fsencode(name), value, node.ino)
+                change.db.execute(
+                    "INSERT INTO xattr SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM node WHERE ino = ?)", row
+                )
+            change.touch(node)
+            change.then(partial(_assign, node, xattrs=kept or None))
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
-    # Helpers of publish; all inside its transaction.
+    # What the changes above are made of; all inside a transaction.
 
-    def _plant(
-        self, db: sqlite3.Connection, files: Iterable[NewFile], owner: Owner, made: dict[Key, RemoteFile]
-    ) -> Directory:
-        top = self._new_directory(db, owner)
-        for new in files:
-            folder = top
-            for part in new.path[:-1]:
-                below = folder.children.get(part)
-                if below is None:
-                    below = self._new_directory(db, owner)
-                    _insert_name(db, folder, part, below)
-                    folder.attach(part, below)
-                    folder.mtime_ns = folder.ctime_ns = below.ctime_ns
-                assert isinstance(below, Directory), "paths were checked for clashes before"
-                folder = below
-            file = self._by_key.get(new.key) or made.get(new.key) or self._new_file(db, new, owner)
-            if new.key not in self._by_key:
-                made[new.key] = file
-            _insert_name(db, folder, new.path[-1], file)
-            folder.children[new.path[-1]] = file
-            folder.mtime_ns = folder.ctime_ns = file.ctime_ns
-        return top
+    def _parent(self, path: str) -> tuple[Directory, str]:
+        above, _, name = path.rpartition("/")
+        return self.directory(above), name
 
-    def _new_directory(self, db: sqlite3.Connection, owner: Owner) -> Directory:
-        now = time.time_ns()
-        mode = stat.S_IFDIR | (0o777 & ~owner.umask)
-        ino = _insert_node(db, mode, owner, 0, (now, now, now))
-        return Directory(ino, mode, owner.uid, owner.gid, (now, now, now))
+    def _attach(self, change: Change, above: Directory, name: str, node: Node) -> None:
+        insert_name(change, above, name, node)
+        change.touch(above, content=True)
+        change.then(partial(above.attach, name, node))
 
-    def _new_file(self, db: sqlite3.Connection, new: NewFile, owner: Owner) -> RemoteFile:
-        times = (new.mtime_ns, new.mtime_ns, time.time_ns())
-        mode = stat.S_IFREG | (0o666 & ~owner.umask)
-        ino = _insert_node(db, mode, owner, new.size, times)
-        db.execute("INSERT INTO content VALUES (?, ?, ?, ?, ?, ?)", (ino, PROVIDER, *new.key, new.original))
-        return RemoteFile(ino, mode, owner.uid, owner.gid, times, new.size, new.key)
+    def _remove_name(self, change: Change, above: Directory, name: str, node: RemoteFile, detach: bool = True) -> None:
+        """`detach`: not when another node takes its place in memory, since there must always be one."""
+        change.db.execute("DELETE FROM name WHERE parent = ? AND name = ?", (above.ino, os.fsencode(name)))
+        change.touch(above, content=True)
+        if detach:
+            change.then(partial(above.detach, name))
+        # Counted in the file, since names taken away earlier in this transaction still stand in memory.
+        (left,) = change.db.execute("SELECT count(*) FROM name WHERE ino = ?", (node.ino,)).fetchone()
+        if left:
+            change.touch(node)
+            return
+        _delete_node(change, node)
+        change.then(partial(self._by_key.pop, node.key, None))
 
-    def _record(self, db: sqlite3.Connection, addition: str, path: str) -> None:
-        row = (addition, os.fsencode(path), time.time_ns())
-        db.execute("INSERT OR REPLACE INTO publication VALUES (?, ?, ?)", row)
+    def _remove_directory(self, change: Change, path: str, node: Directory, detach: bool = True) -> None:
+        if node.children:
+            raise error(errno.ENOTEMPTY, path)
+        above, name = self._parent(path)
+        change.db.execute("DELETE FROM name WHERE parent = ? AND name = ?", (above.ino, os.fsencode(name)))
+        _delete_node(change, node)
+        change.touch(above, content=True)
+        if detach:
+            change.then(partial(above.detach, name))
+
+    def _move(self, change: Change, node: Node, old: tuple[Directory, str], new: tuple[Directory, str]) -> None:
+        row = (new[0].ino, os.fsencode(new[1]), old[0].ino, os.fsencode(old[1]))
+        change.db.execute("UPDATE name SET parent = ?, name = ? WHERE parent = ? AND name = ?", row)
+        change.touch(old[0], content=True)
+        change.touch(new[0], content=True)
+        change.touch(node)
+        # First there, then away: a reader may see both names for a moment, but never none.
+        change.then(partial(new[0].attach, new[1], node), partial(old[0].detach, old[1]))
+
+    def adopt(self, files: list[RemoteFile]) -> None:
+        """Count new files in, once the transaction that made them is committed."""
+        self._by_key.update({file.key: file for file in files})
+
+    def note_published(self, change: Change, addition: str, path: str) -> None:
+        """Remember in this transaction that an addition was published at `path`."""
+        row = (addition, os.fsencode(path), change.now)
+        change.db.execute("INSERT OR REPLACE INTO publication VALUES (?, ?, ?)", row)
+        change.then(partial(self._published.update, {addition: path}))
 
 
-def _insert_node(db: sqlite3.Connection, mode: int, owner: Owner, size: int, times: tuple[int, int, int]) -> int:
-    row = (mode, owner.uid, owner.gid, size, *times)
-    cursor = db.execute(
+def new_directory(change: Change, mode: int, uid: int, gid: int) -> Directory:
+    """An empty directory without a name yet."""
+    mode, times = stat.S_IFDIR | mode & 0o7777, (change.now,) * 3
+    return Directory(insert_node(change, mode, uid, gid, 0, times), mode, uid, gid, times)
+
+
+def insert_node(change: Change, mode: int, uid: int, gid: int, size: int, times: tuple[int, int, int]) -> int:
+    """Record a node and return its number."""
+    cursor = change.db.execute(
         "INSERT INTO node (mode, uid, gid, size, atime_ns, mtime_ns, ctime_ns) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        row,
+        (mode, uid, gid, size, *times),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid
 
 
-def _insert_name(db: sqlite3.Connection, directory: Directory, name: str, node: Node) -> None:
-    """Record a name in a directory, whose times are from then on those of the node's last change."""
-    db.execute("INSERT INTO name VALUES (?, ?, ?)", (directory.ino, os.fsencode(name), node.ino))
-    db.execute("UPDATE node SET mtime_ns = ?1, ctime_ns = ?1 WHERE ino = ?2", (node.ctime_ns, directory.ino))
+def insert_name(change: Change, above: Directory, name: str, node: Node) -> None:
+    """Record a name."""
+    change.db.execute("INSERT INTO name VALUES (?, ?, ?)", (above.ino, os.fsencode(name), node.ino))
 
 
-def _count_names(directory: Directory) -> None:
-    """Count the names planted below a directory that was just committed."""
-    for node in directory.children.values():
-        if isinstance(node, Directory):
-            _count_names(node)
-        elif isinstance(node, RemoteFile):
-            node.nlink += 1
+def _delete_node(change: Change, node: Node) -> None:
+    for table in ("xattr", "content", "node"):
+        change.db.execute(f"DELETE FROM {table} WHERE ino = ?", (node.ino,))
+
+
+def _assign(node: Node, **values: object) -> None:
+    for name, value in values.items():
+        setattr(node, name, value)

@@ -9,16 +9,25 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 ROOT = 1
 
 
 class NamesDamaged(Exception):
     """names.db cannot be used; the message names the file, the cause and the remedy."""
 
+
+_INTENT = """
+-- Work on several branches that was begun: finished or undone at the next start if it was not ended.
+CREATE TABLE intent (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,                 -- who understands the record: 'union' | 'move'
+    record TEXT NOT NULL                -- JSON; names as their bytes in base64
+);
+"""
 
 # The reference of the format. Times are ns since 1970, sizes bytes, names raw bytes.
 _TABLES = f"""
@@ -89,8 +98,12 @@ CREATE TABLE alias (
     visible INTEGER NOT NULL,
     PRIMARY KEY (drive, ino)
 ) WITHOUT ROWID;
+{_INTENT}
 COMMIT;
 """
+
+# How a database of the format before becomes one of the next: format -> what to run.
+_UPGRADES = {1: _INTENT}
 
 
 class NamesDb:
@@ -120,21 +133,53 @@ class NamesDb:
         self.db.execute("PRAGMA synchronous = NORMAL")
         if fresh or not self.db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             self.db.executescript(_TABLES)
+        (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
+        if check != "ok":
+            raise sqlite3.DatabaseError(check)
         (found,) = self.db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        if int(found) != SCHEMA:
+        self._upgrade(int(found))
+
+    def _upgrade(self, found: int) -> None:
+        """Bring an older format up to this one, a copy kept beside it; NamesDamaged for a newer one."""
+        if found > SCHEMA or (found < SCHEMA and found not in _UPGRADES):
             raise NamesDamaged(
                 f"{self.path} has format {found}, this mediapool writes format {SCHEMA}: use the version that "
                 f"wrote it, or a newer one."
             )
-        (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
-        if check != "ok":
-            raise sqlite3.DatabaseError(check)
+        if found < SCHEMA:
+            self.backup(self.path.with_suffix(f".format{found}"))
+        for number in range(found, SCHEMA):
+            self.db.executescript(
+                f"BEGIN; {_UPGRADES[number]} UPDATE meta SET value = '{number + 1}' WHERE key = 'schema'; COMMIT;"
+            )
+
+    def backup(self, path: Path) -> None:
+        """Write a whole copy to `path`, on stable storage, in place of an older one; OSError if that fails."""
+        draft = path.with_name(path.name + ".new")
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            with self._lock, closing(sqlite3.connect(draft)) as copy:
+                self.db.backup(copy)
+            fd = os.open(draft, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            draft.replace(path)
+        except sqlite3.Error as cause:
+            raise OSError(errno.EIO, f"{path} could not be written: {cause}") from cause
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; committed when the block ends. A failure undoes it and becomes ENOSPC or EIO."""
+    def write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction; committed when the block ends. A failure undoes it and becomes ENOSPC or EIO.
+
+        `durable`: the commit returns only when it, and every one before it, is on stable storage.
+        """
         try:
             with self._lock:
+                # NORMAL leaves the log to the system's own time; FULL syncs it at the commit.
+                self.db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self.db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self.db

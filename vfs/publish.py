@@ -2,9 +2,13 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from vfs.library import Key
-from vfs.names import Names, NewFile, Owner
+from vfs.lookup import parent_of
+from vfs.names import Names
+from vfs.planting import NewFile, Owner, make_directories, plant
+from vfs.remote import RemoteBranch
 from vfs.safenames import safe, safe_path, unclash
 from vfs.union import Union
 
@@ -16,14 +20,15 @@ Offered = tuple[tuple[str, ...], Key, int, int]
 class Publisher:
     """Publishes additions to the account into the tree; `debrid.torrents.Tree` describes what is asked of it."""
 
-    def __init__(self, union: Union, names: Names, owner: Owner) -> None:
+    def __init__(self, union: Union, remote: RemoteBranch, owner: Owner) -> None:
         self._union = union
-        self._names = names
+        self._remote = remote
+        self._names: Names = remote.names
         self._owner = owner
 
     def published(self, addition: str) -> bool:
         """Whether this addition was ever published; polls never bring back what was removed since."""
-        return self._names.was_published(addition)
+        return self._names.published_path(addition) is not None
 
     def publish(self, addition: str, folder: str, name: str, files: Sequence[Offered]) -> str:
         """Show `files` below `folder`/`name`, and return the path they got; nothing happens a second time.
@@ -35,19 +40,49 @@ class Publisher:
         known = self._names.published_path(addition)
         if known is not None:
             return known
-        if files and all(self._names.named_by(key) for _, key, _, _ in files):
+        if files and all(self._names.file_of(key) for _, key, _, _ in files):
             path = f"{folder}/{safe(name)}"
-            self._names.note_published(addition, path)
+            with self._names.changing() as change:
+                self._names.note_published(change, addition, path)
             return path
-        self._names.make_directories(folder, self._owner)
+        make_directories(self._names, folder, self._owner)
         while True:
             path = f"{folder}/{unclash(safe(name), addition, _Taken(self._union, folder))}"
             with self._union.locks(path):
-                if self._union.copies(path):
+                if self._union.lookup.copies(path):
                     continue  # somebody took the name between the look and the lock
                 parent, _, last = path.rpartition("/")
-                self._names.publish(addition, parent, last, _placed(files), self._owner)
+                plant(self._names, addition, parent, last, _placed(files), self._owner)
                 return path
+
+    def named(self, info_hash: str) -> bool:
+        """Whether any file of this torrent has a name in the tree."""
+        return bool(self._names.files_of(info_hash))
+
+    def names(self, info_hash: str) -> list[str]:
+        """The paths of all names of all files of this torrent."""
+        files = set(map(id, self._names.files_of(info_hash)))
+        return sorted(self._names.paths_of(lambda file: id(file) in files)) if files else []
+
+    def withdraw(self, info_hash: str) -> list[str]:
+        """Take away all names of all files of this torrent, and folders that are empty then; the paths removed."""
+        removed = []
+        for path in self.names(info_hash):
+            # Somebody else may be quicker.
+            with suppress(FileNotFoundError), self._union.locks(path):
+                self._remote.unlink(path)
+                removed.append(path)
+                self._remove_empty(parent_of(path))
+        return removed
+
+    def _remove_empty(self, folder: str) -> None:
+        """Take away remote folders that hold nothing more, up to the ones that hold all publications."""
+        while folder.count("/") > 1:
+            try:
+                self._names.rmdir(folder)
+            except OSError:
+                return
+            folder = parent_of(folder)
 
 
 class _Taken:
@@ -58,7 +93,7 @@ class _Taken:
         self._folder = folder
 
     def __contains__(self, name: object) -> bool:
-        return bool(self._union.copies(f"{self._folder}/{name}"))
+        return bool(self._union.lookup.copies(f"{self._folder}/{name}"))
 
 
 def _placed(files: Iterable[Offered]) -> list[NewFile]:

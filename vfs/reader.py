@@ -212,6 +212,7 @@ class Reader:
                 return block, "disk"
             self._check_open(handle)
             self._check_waiting()
+            run.missed = True
             stop = min(extent.stop, start + AT_ONCE)
             needed = Extent(floor(start, PIECE), ceil(stop, run.unit, file.length))
             self._fetcher.fetch(file, run, handle.runs, needed, ahead=False)

@@ -3,29 +3,47 @@
 import errno
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
-from vfs.attr import Attr
+from vfs.attr import Attr, Caller
 from vfs.branch import Branch, Handle, error
 from vfs.library import ByteStream, Key
-from vfs.names import Directory, Names, RemoteFile
+from vfs.names import Names
+from vfs.nodes import Node, RemoteFile
+from vfs.opencount import OpenCount
 from vfs.reader import Reader, RemoteReader
 
 log = logging.getLogger(__name__)
 
+RENAME_EXCHANGE = 2
+
 
 class RemoteBranch(Branch):
-    """The remote part of the tree. stat, list and open never wait: not for the network, not for SQLite."""
+    """The remote part of the tree. stat, list and open never wait: not for the network, not for SQLite.
 
-    def __init__(self, names: Names, reader: Reader) -> None:
+    Lock order: `_lock` guards what is hidden; it is a leaf.
+    """
+
+    def __init__(self, names: Names, reader: Reader, released: Callable[[Key], None] = lambda key: None) -> None:
+        """`released` is told of each content whose last name is gone and whose last handle is closed."""
         self.names = names
         self._reader = reader
+        self._released = released
+        self._lock = threading.Lock()
+        self._open = OpenCount()
+        self._hidden: dict[str, RemoteFile] = {}
 
     def __repr__(self) -> str:
         return "<remote names>"
 
+    def _node(self, path: str) -> Node:
+        return self._hidden.get(path) or self.names.get(path)
+
+    # Reading.
+
     def stat(self, path: str) -> Attr:
-        return self.names.get(path).attr()
+        return self._node(path).attr()
 
     def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
         # Copied in one step, since a publication may add names meanwhile.
@@ -33,23 +51,118 @@ class RemoteBranch(Branch):
         return ((name, node.attr()) for name, node in children)
 
     def open(self, path: str, flags: int) -> Handle:
-        node = self.names.get(path)
-        if isinstance(node, Directory):
+        node = self._node(path)
+        if not isinstance(node, RemoteFile):
             raise error(errno.EISDIR, path)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
-            log.warning("%s lies at the provider and cannot be written to; write a new file beside it", path)
-            raise error(errno.EROFS, path)
-        assert isinstance(node, RemoteFile)
-        return RemoteHandle(node, self._reader.open(node.key, node.size))
+            raise self._not_writable(path)
+        self._open.opened(node.ino)
+        return RemoteHandle(self, node, self._reader.open(node.key, node.size))
+
+    def _not_writable(self, path: str) -> OSError:
+        log.warning("%s lies at the provider and cannot be written to; write a new file beside it", path)
+        return error(errno.EROFS, path)
 
     def getxattr(self, path: str, name: str) -> bytes:
-        value = (self.names.get(path).xattrs or {}).get(name)
+        value = (self._node(path).xattrs or {}).get(name)
         if value is None:
             raise error(errno.ENODATA, path)
         return value
 
     def listxattr(self, path: str) -> list[str]:
-        return list(self.names.get(path).xattrs or ())
+        return list(self._node(path).xattrs or ())
+
+    # Names.
+
+    def link(self, source: str, path: str) -> None:
+        self.names.link(source, path)
+
+    def mkdir(self, path: str, mode: int, caller: Caller) -> None:
+        self.names.mkdir(path, mode, caller.uid, caller.gid)
+
+    def rmdir(self, path: str) -> None:
+        self.names.rmdir(path)
+
+    def rename(self, source: str, target: str, flags: int) -> None:
+        if flags == RENAME_EXCHANGE:
+            self.names.exchange(source, target)
+            return
+        replaced = self.names.find(target)
+        self.names.rename(source, target)
+        if isinstance(replaced, RemoteFile):
+            self.settle(replaced)
+
+    def unlink(self, path: str) -> None:
+        if path in self._hidden:
+            with self._lock:
+                self._hidden.pop(path, None)
+            return
+        self.settle(self.names.unlink(path))
+
+    def hide(self, source: str, target: str) -> bool:
+        node = self.names.get(source)
+        if not isinstance(node, RemoteFile) or not self._open.was_open_lately(node.ino):
+            return False
+        self.names.unlink(source)
+        with self._lock:
+            if self._open.is_open(node.ino):
+                self._hidden[target] = node
+        self.settle(node)
+        return True
+
+    # Attributes.
+
+    def truncate(self, path: str, size: int) -> None:
+        raise self._not_writable(path)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.names.set_mode(self._node(path), mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        self.names.set_owner(self._node(path), uid, gid)
+
+    def utime(self, path: str, atime_ns: int, mtime_ns: int) -> None:
+        self.names.set_times(self._node(path), atime_ns, mtime_ns)
+
+    def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        node = self._node(path)
+        if not name.startswith(("user.", "trusted.", "security.")):
+            raise error(errno.EOPNOTSUPP, path)
+        exists = name in (node.xattrs or {})
+        if flags & os.XATTR_CREATE and exists:
+            raise error(errno.EEXIST, path)
+        if flags & os.XATTR_REPLACE and not exists:
+            raise error(errno.ENODATA, path)
+        self.names.set_xattr(node, name, value)
+
+    def removexattr(self, path: str, name: str) -> None:
+        node = self._node(path)
+        if name not in (node.xattrs or {}):
+            raise error(errno.ENODATA, path)
+        self.names.set_xattr(node, name, None)
+
+    def fsyncdir(self, path: str) -> None:
+        self.names.directory(path)
+        self.names.barrier()
+
+    # What is open, and what is let go.
+
+    def closed(self, node: RemoteFile) -> None:
+        """One handle of the file is closed."""
+        if self._open.closed(node.ino):
+            with self._lock:
+                self._hidden = {path: kept for path, kept in self._hidden.items() if kept is not node}
+            self.settle(node)
+
+    def is_open(self, info_hash: str) -> bool:
+        """Whether somebody has a file of this torrent open that has no name any more."""
+        with self._lock:
+            return any(node.key[1] == info_hash for node in self._hidden.values())
+
+    def settle(self, node: RemoteFile) -> None:
+        """Let the content go if no name and no handle is left of it."""
+        if node.nlink == 0 and not self._open.is_open(node.ino):
+            self._released(node.key)
 
 
 class RemoteHandle(Handle):
@@ -57,8 +170,9 @@ class RemoteHandle(Handle):
 
     immutable = True
 
-    def __init__(self, node: RemoteFile, reader: RemoteReader) -> None:
+    def __init__(self, branch: RemoteBranch, node: RemoteFile, reader: RemoteReader) -> None:
         self.ino = node.ino
+        self._branch = branch
         self._node = node
         self._reader = reader
 
@@ -77,8 +191,21 @@ class RemoteHandle(Handle):
             raise error(errno.ENXIO)
         return offset if whence == os.SEEK_DATA else self._node.size
 
+    def chmod(self, mode: int) -> None:
+        self._branch.names.set_mode(self._node, mode)
+
+    def chown(self, uid: int, gid: int) -> None:
+        self._branch.names.set_owner(self._node, uid, gid)
+
+    def utime(self, atime_ns: int, mtime_ns: int) -> None:
+        self._branch.names.set_times(self._node, atime_ns, mtime_ns)
+
+    def fsync(self, data_only: bool) -> None:
+        self._branch.names.barrier()
+
     def close(self) -> None:
         self._reader.close()
+        self._branch.closed(self._node)
 
 
 class NoLibrary:

@@ -42,9 +42,12 @@ def test_it_stays_until_told_to_stop_and_leaves_nothing(tmp_path: Path, number: 
             [sys.executable, "-u", "-m", "cli", "demo"],
             cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=out, stderr=out,
         )  # fmt: skip
-    wait_for(lambda: "Ctrl-C" in output.read_text(), "the demo")
-    process.send_signal(number)
-    assert process.wait(60) == 0, output.read_text()
+    try:
+        wait_for(lambda: "Ctrl-C" in output.read_text(), "the demo")
+        process.send_signal(number)
+        assert process.wait(60) == 0, output.read_text()
+    finally:
+        process.terminate()
     assert "nothing is left behind" in output.read_text() and "Traceback" not in output.read_text()
     assert leftovers(tmp_path) == []
 

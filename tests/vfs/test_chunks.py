@@ -77,6 +77,7 @@ def test_pieces_are_numbered_by_their_place(place: tuple[int, int]) -> None:
 
 def read_on(count: int, size: int = PIECE, begin: int = 0) -> Run:
     run = Run.starting(Extent(begin, begin + size))
+    run.missed = True
     for number in range(1, count):
         extent = Extent(begin + number * size, begin + (number + 1) * size)
         assert run.continues(extent.start)
@@ -89,6 +90,13 @@ def test_a_first_read_asks_for_nothing_more() -> None:
     assert run.window(0.0, 1 << 40) == 0
     assert run.segment(0.0, 0, 4) == 0
     assert run.unit == PIECE
+
+
+def test_a_probe_that_finds_everything_asks_for_nothing() -> None:
+    for count, window in ((2, 0), (7, 0), (8, CHUNK // 2)):
+        run = read_on(count)
+        run.missed = False
+        assert run.window(0.0, 1 << 40) == window
 
 
 def test_reading_the_same_bytes_again_is_not_reading_on() -> None:

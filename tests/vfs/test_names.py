@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from vfs.names import Directory, Names, NewFile, Owner, RemoteFile
+from vfs.names import Names
 from vfs.namesdb import NamesDamaged, NamesDb
+from vfs.nodes import Directory, RemoteFile
+from vfs.planting import NewFile, Owner, make_directories, plant
 
 OWNER = Owner(1000, 1001, 0o022)
 
@@ -25,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def names(file: Path) -> Iterator[Names]:
     names = Names(NamesDb(file))
-    names.make_directories("torrents/complete", OWNER)
+    make_directories(names, "torrents/complete", OWNER)
     yield names
     names.close()
 
@@ -44,7 +46,7 @@ def everything(names: Names) -> dict[str, tuple[object, ...]]:
 
 
 def test_published_files_have_the_provider_s_size_and_time(names: Names) -> None:
-    names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv", "1", 12_345), new("info.nfo", "2", 7)], OWNER)
+    plant(names, "add:1", "torrents/complete", "Show", [new("S1/e1.mkv", "1", 12_345), new("info.nfo", "2", 7)], OWNER)
     attr = names.get("torrents/complete/Show/S1/e1.mkv").attr()
     assert (attr.size, attr.mtime_ns, attr.nlink, attr.uid, attr.gid) == (
         12_345,
@@ -57,12 +59,12 @@ def test_published_files_have_the_provider_s_size_and_time(names: Names) -> None
     assert attr.blocks == 25
     folder = names.get("torrents/complete/Show").attr()
     assert stat.filemode(folder.mode) == "drwxr-xr-x" and folder.nlink == 3
-    assert names.count() == 2 and names.was_published("add:1") and not names.was_published("add:2")
+    assert names.count() == 2 and names.published_path("add:1") and not names.published_path("add:2")
 
 
 def test_a_restart_shows_the_same_tree(names: Names, file: Path) -> None:
-    names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv"), new("S1/e2.mkv", "2")], OWNER)
-    names.publish("add:2", "torrents/complete", "Other", [new("again.mkv"), new("x.mkv", "1", 5, "b" * 40)], OWNER)
+    plant(names, "add:1", "torrents/complete", "Show", [new("S1/e1.mkv"), new("S1/e2.mkv", "2")], OWNER)
+    plant(names, "add:2", "torrents/complete", "Other", [new("again.mkv"), new("x.mkv", "1", 5, "b" * 40)], OWNER)
     before = everything(names)
     # The same content is one file with two names.
     assert names.get("torrents/complete/Show/S1/e1.mkv") is names.get("torrents/complete/Other/again.mkv")
@@ -75,18 +77,18 @@ def test_a_restart_shows_the_same_tree(names: Names, file: Path) -> None:
 
 def test_names_are_bytes(names: Names, file: Path) -> None:
     odd = os.fsdecode(b"caf\xe9 \xff.mkv")
-    names.publish("add:1", "torrents/complete", odd, [new(odd)], OWNER)
+    plant(names, "add:1", "torrents/complete", odd, [new(odd)], OWNER)
     again = Names(NamesDb(file))
     assert isinstance(again.get(f"torrents/complete/{odd}/{odd}"), RemoteFile)
     again.close()
 
 
 def test_a_taken_name_is_refused_and_nothing_stays_behind(names: Names, file: Path) -> None:
-    names.publish("add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
+    plant(names, "add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
     before = everything(names)
     with pytest.raises(FileExistsError):
-        names.publish("add:2", "torrents/complete", "Show", [new("e2.mkv", "2")], OWNER)
-    assert everything(names) == before and not names.was_published("add:2")
+        plant(names, "add:2", "torrents/complete", "Show", [new("e2.mkv", "2")], OWNER)
+    assert everything(names) == before and not names.published_path("add:2")
 
 
 def test_a_failed_write_leaves_memory_and_file_as_they_were(names: Names, file: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_failed_write_leaves_memory_and_file_as_they_were(names: Names, file: 
         other.execute("CREATE TRIGGER full BEFORE INSERT ON content BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
     other.close()
     with pytest.raises(OSError) as failure:
-        names.publish("add:1", "torrents/complete", "Show", [new("S1/e1.mkv")], OWNER)
+        plant(names, "add:1", "torrents/complete", "Show", [new("S1/e1.mkv")], OWNER)
     assert failure.value.errno == errno.ENOSPC and str(file) in str(failure.value)
     assert everything(names) == before and names.count() == 0
     again = Names(NamesDb(file))
@@ -104,20 +106,20 @@ def test_a_failed_write_leaves_memory_and_file_as_they_were(names: Names, file: 
 
 
 def test_inode_numbers_are_never_used_twice(names: Names, file: Path) -> None:
-    names.publish("add:1", "torrents/complete", "One", [new("a.mkv")], OWNER)
+    plant(names, "add:1", "torrents/complete", "One", [new("a.mkv")], OWNER)
     last = max(int(str(attr[0])) for attr in everything(names).values())
     with sqlite3.connect(file) as other:
         for table in ("name", "content", "node"):
             other.execute(f"DELETE FROM {table} WHERE ino = ?", (last,))
     other.close()
     again = Names(NamesDb(file))
-    again.publish("add:2", "torrents/complete", "Two", [new("b.mkv", "2")], OWNER)
+    plant(again, "add:2", "torrents/complete", "Two", [new("b.mkv", "2")], OWNER)
     assert again.get("torrents/complete/Two").attr().ino > last
     again.close()
 
 
 def test_lookups_fail_as_a_filesystem_does(names: Names) -> None:
-    names.publish("add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
+    plant(names, "add:1", "torrents/complete", "Show", [new("e1.mkv")], OWNER)
     with pytest.raises(FileNotFoundError):
         names.get("torrents/none")
     with pytest.raises(FileNotFoundError):
@@ -125,7 +127,7 @@ def test_lookups_fail_as_a_filesystem_does(names: Names) -> None:
     with pytest.raises(NotADirectoryError):
         names.directory("torrents/complete/Show/e1.mkv")
     with pytest.raises(FileExistsError):
-        names.make_directories("torrents/complete/Show/e1.mkv/x", OWNER)
+        make_directories(names, "torrents/complete/Show/e1.mkv/x", OWNER)
 
 
 def test_a_damaged_file_is_refused_with_path_and_remedy(file: Path) -> None:

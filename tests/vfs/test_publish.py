@@ -10,29 +10,21 @@ from hypothesis import strategies as st
 from placement.drive import Drive, DriveConfig
 from placement.identity import initialise
 from placement.rules import Placement
-from vfs.branch import Branch
+from vfs.cache import ChunkCache
 from vfs.inodes import Inodes
+from vfs.journal import Journal
 from vfs.local import LocalBranch
-from vfs.names import Directory, Names, Owner
+from vfs.names import Names
 from vfs.namesdb import NamesDb
+from vfs.nodes import Directory
+from vfs.planting import Owner
 from vfs.publish import Offered, Publisher, _placed
+from vfs.reader import Reader
+from vfs.remote import NoLibrary, RemoteBranch
 from vfs.union import Union
 
 HASH = "c" * 40
 OWNER = Owner(0, 0, 0o022)
-
-
-class RemoteNames(Branch):
-    """The remote branch without its bytes."""
-
-    def __init__(self, names: Names) -> None:
-        self.names = names
-
-    def stat(self, path):
-        return self.names.get(path).attr()
-
-    def entries(self, path):
-        return ((name, node.attr()) for name, node in self.names.directory(path).children.items())
 
 
 class Tree:
@@ -45,8 +37,9 @@ class Tree:
         self.names = Names(db)
         inodes = Inodes(db)
         branches = [LocalBranch(drive, inodes) for drive in drives]
-        self.union = Union(branches, RemoteNames(self.names), Placement(lambda: drives), inodes)
-        self.publisher = Publisher(self.union, self.names, OWNER)
+        remote = RemoteBranch(self.names, Reader(NoLibrary(), ChunkCache(str(base / "cache"), 0)))
+        self.union = Union(branches, remote, Placement(lambda: drives), Journal(self.names, "union"))
+        self.publisher = Publisher(self.union, remote, OWNER)
 
     def paths(self) -> list[str]:
         found = []

@@ -562,6 +562,7 @@ def test_memory_is_bounded_with_fifty_handles(make_setup: MakeSetup) -> None:
 
     assert together(work, 50) == []
     assert max(most) <= 32 * CHUNK
+    eventually(lambda: setup.reader.stats().streams == 0)
     blocks = [block for file in setup.reader._files.values() for block in set(file.blocks.values())]
     assert sum(len(block.data) for block in blocks) == setup.reader.stats().memory
 

@@ -12,11 +12,16 @@ from placement.drive import Drive, DriveConfig
 from placement.identity import initialise
 from placement.rules import Placement
 from vfs.attr import Caller
-from vfs.branch import Branch
+from vfs.cache import ChunkCache
 from vfs.inodes import Inodes
+from vfs.journal import Journal
 from vfs.local import LocalBranch
+from vfs.names import Names
 from vfs.namesdb import NamesDb
-from vfs.union import RENAME_EXCHANGE, Union
+from vfs.reader import Reader
+from vfs.remote import NoLibrary, RemoteBranch
+from vfs.renaming import RENAME_EXCHANGE
+from vfs.union import Union
 
 ROOT = Caller(0, 0)
 
@@ -32,9 +37,10 @@ class Pool:
             initialise(path, path.name, number)
         self.drives = [Drive.open(DriveConfig(path.name, str(path))) for path in self.paths]
         self.db = NamesDb(base / "names.db")
+        self.names = Names(self.db)
         inodes = Inodes(self.db)
         self.branches = [LocalBranch(drive, inodes) for drive in self.drives]
-        self.union = Union(self.branches, Branch(), self, inodes)
+        self.union = Union(self.branches, remote_of(self.names), self, Journal(self.names, "union"))
 
     def place(self, path: str, size_hint: int | None = None) -> list[Drive]:
         return sorted(self.drives, key=lambda drive: drive.name != self.next)
@@ -64,6 +70,10 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
     pool = Pool(tmp_path)
     yield pool
     pool.db.close()
+
+
+def remote_of(names: Names) -> RemoteBranch:
+    return RemoteBranch(names, Reader(NoLibrary(), ChunkCache("", 0)))
 
 
 def names(pool: Pool, path: str) -> list[str]:
@@ -281,7 +291,8 @@ def test_room_of_drives_with_a_capacity(tmp_path: Path) -> None:
     db = NamesDb(tmp_path / "names.db")
     inodes = Inodes(db)
     branches = [LocalBranch(drive, inodes) for drive in drives]
-    union = Union(branches, Branch(), Placement(lambda: drives, random=Random(1)), inodes)
+    names = Names(db)
+    union = Union(branches, remote_of(names), Placement(lambda: drives, random=Random(1)), Journal(names, "union"))
     room = union.space()
     assert room.total == 30_000_000
     assert 27_000_000 < room.available <= 28_000_000

@@ -1,0 +1,123 @@
+"""Finding a path on the branches: which have it, which copy is shown, which have it as a directory."""
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vfs.attr import Attr
+from vfs.branch import Branch, error
+
+NOT_HERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+class Copy(NamedTuple):
+    """One branch that has a path, and what it says about it."""
+
+    branch: Branch
+    attr: Attr
+
+
+class Lookup:
+    """The branches in their order, earlier ones shown before later ones."""
+
+    def __init__(self, branches: Sequence[Branch], check: Callable[[str], None] = lambda path: None) -> None:
+        """`check` raises EIO for paths about which nothing can be said at the moment."""
+        self.branches = list(branches)
+        self._check = check
+
+    def copies(self, path: str) -> list[Copy]:
+        """Each branch that has `path`, first the one that is shown; empty if none has.
+
+        Raises if any branch cannot answer (EIO): who changes something must know all copies.
+        """
+        self._check(path)
+        found: list[Copy] = []
+        for branch in self.branches:
+            try:
+                attr = branch.stat(path)
+            except OSError as cause:
+                if cause.errno in NOT_HERE:
+                    continue
+                raise
+            found.append(Copy(branch, attr))
+        return found
+
+    def first(self, path: str) -> Copy:
+        """The copy that is shown. A branch that cannot answer (EIO) matters only if no other has the path."""
+        self._check(path)
+        failure: OSError | None = None
+        for branch in self.branches:
+            try:
+                return Copy(branch, branch.stat(path))
+            except OSError as cause:
+                if cause.errno not in NOT_HERE:
+                    failure = cause
+        raise failure or error(errno.ENOENT, path)
+
+    def all(self, path: str) -> list[Copy]:
+        """As `copies`; ENOENT if there is none."""
+        copies = self.copies(path)
+        if not copies:
+            raise error(errno.ENOENT, path)
+        return copies
+
+    def changeable(self, path: str) -> list[Copy]:
+        """As `all`, of a path that is about to change: EIO if one of its copies lies on a drive that is missing."""
+        copies = self.all(path)
+        must_be_ready(copies)
+        return copies
+
+    def directories(self, path: str) -> list[Copy]:
+        """The branches that have a directory at `path`; ENOENT, or ENOTDIR if a file is shown there."""
+        copies = self.all(path)
+        if not copies[0].attr.is_dir:
+            raise error(errno.ENOTDIR, path)
+        return [copy for copy in copies if copy.attr.is_dir]
+
+    def shown_directories(self, path: str) -> Iterator[Attr]:
+        """Attributes of the directories at `path` on the branches that can answer."""
+        for branch in self.branches:
+            with contextlib.suppress(OSError):
+                attr = branch.stat(path)
+                if attr.is_dir:
+                    yield attr
+
+    def before(self, one: Branch, other: Branch) -> bool:
+        """Whether branch `one` is shown before the `other`."""
+        return self.branches.index(one) < self.branches.index(other)
+
+
+def must_be_ready(copies: Iterable[Copy]) -> None:
+    """EIO if one of the branches cannot be changed now, before any of them is."""
+    for branch, _ in copies:
+        branch.require()
+
+
+def must_be_empty(path: str, copies: Iterable[Copy]) -> None:
+    """ENOTEMPTY if the directory holds something on any of these branches."""
+    for branch, _ in copies:
+        if next(branch.entries(path), None) is not None:
+            raise error(errno.ENOTEMPTY, path)
+
+
+def has_directory(branch: Branch, path: str) -> bool:
+    """Whether this branch has a directory at `path`."""
+    try:
+        return branch.stat(path).is_dir
+    except OSError as cause:
+        if cause.errno in NOT_HERE:
+            return False
+        raise
+
+
+def remove(path: str, copies: Sequence[Copy]) -> None:
+    """Remove a name from these branches, the shown copy last, so that no hidden one shows up meanwhile."""
+    for branch, attr in reversed(copies):
+        if not attr.is_dir:
+            branch.unlink(path)
+
+
+def parent_of(path: str) -> str:
+    """The folder of `path`; "" for a name in the root."""
+    return path.rpartition("/")[0]
