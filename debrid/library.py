@@ -31,12 +31,11 @@ from debrid import errors
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, TimedOut, Unavailable
 from debrid.holds import ANY, CDN, UNRESTRICT
+from debrid.leaving import Key, Leaving
 from debrid.store import Store, StoredFile
 from debrid.transport import Budget, Interrupt, exchange
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, str, str]
 
 URL_SECONDS = 24 * 3600.0  # the provider keeps URLs for seven days; a fresh one a day costs little
 RETRY_SECONDS = 600.0  # after the first "gone"; doubles to a day
@@ -67,10 +66,11 @@ class Library:
         *,
         deadline: float = 30.0,
         url_seconds: float = URL_SECONDS,
+        leaving: Leaving | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._store, self._clock = client, store, clock
-        self._deadline = deadline
+        self._deadline, self._leaving = deadline, leaving
         self._urls = _Urls(client, store, url_seconds, clock)
 
     def stream(self, key: Key, offset: int, length: int) -> "RemoteStream":
@@ -86,6 +86,11 @@ class Library:
         stream = RemoteStream(self._client, self._urls, file, (offset, length), self._deadline)
         stream.open(budget)
         return stream
+
+    def release(self, key: Key) -> None:
+        """The last name of this file is gone and its last handle closed: as `Leaving.release`."""
+        if self._leaving is not None:
+            self._leaving.release(key)
 
     def status(self) -> LibraryStatus:
         """Whether the account pauses, why and until when."""
@@ -206,8 +211,10 @@ class _Urls:
                     f"its link leads to {answer.filename!r} of {answer.filesize} bytes, not {file.bytes}"
                 )
         except (errors.ContentGone, errors.NotFound, errors.Infringing, errors.Rejected) as error:
-            self.fail(file, str(error), RETRY_SECONDS)
-            raise
+            # A link outlives its torrent, so it is tried even if that left; then nobody else can help, though.
+            problem = f"{GONE}, and {error}" if self._has_left(info_hash) else str(error)
+            self.fail(file, problem, RETRY_SECONDS)
+            raise errors.ContentGone(problem) from None
         self._store.set_url(info_hash, file_id, answer.download, self._clock() + self._url_seconds)
 
     def _ask(self, info_hash: str, file_id: int, budget: Budget) -> None:
@@ -217,16 +224,21 @@ class _Urls:
             try:
                 info = self._client.torrent(addition.id, budget)
             except errors.NotFound:
-                self._store.set_missing(addition.id, GONE)
+                self._store.set_missing(addition.id, GONE, self._clock())
                 continue
             self._store.record(info, info.links_by_file or {})
             file = self._store.file(info_hash, file_id)
             if file and file.link:
                 return
         if file := self._store.file(info_hash, file_id):
-            self.fail(file, "Real-Debrid gives no link for this file", RETRY_SECONDS)
+            problem = GONE if self._has_left(info_hash) else "Real-Debrid gives no link for this file"
+            self.fail(file, problem, RETRY_SECONDS)
         else:
             raise errors.NotFound("its torrent is not known in the account")
+
+    def _has_left(self, info_hash: str) -> bool:
+        """The provider confirmed that no addition of it is in the account."""
+        return all(each.missing for each in self._store.additions_of(info_hash))
 
 
 class RemoteStream:

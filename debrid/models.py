@@ -26,6 +26,7 @@ _LINK_ID_LENGTH = 13
 UNFINISHED = frozenset(
     {"magnet_conversion", "waiting_files_selection", "queued", "downloading", "compressing", "uploading"}
 )
+FAILED = frozenset({"magnet_error", "error", "virus", "dead"})
 
 
 @dataclass(frozen=True, slots=True)

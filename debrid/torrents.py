@@ -27,7 +27,9 @@ from typing import NamedTuple, Protocol
 from debrid import errors
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, TemporaryError
+from debrid.leaving import Leaving
 from debrid.library import GONE, URL_SECONDS
+from debrid.listing import ListedTorrent, listed
 from debrid.models import UNFINISHED, TorrentInfo, match_file
 from debrid.store import Store, StoredFile, StoredTorrent
 from debrid.transport import Budget, Interrupt
@@ -58,7 +60,7 @@ class Tree(Protocol):
     """The tree as this poller sees it. Both methods may raise OSError."""
 
     def published(self, addition: str) -> bool:
-        """Was this addition ever published, be it removed since?"""
+        """Was this addition ever published, be it removed since? The tree's memory counts, not the store's."""
         ...
 
     def publish(self, addition: str, folder: str, name: str, files: Sequence[PublishedFile]) -> str:
@@ -82,23 +84,6 @@ class TorrentsStatus:
     problems: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ListedTorrent:
-    """A line of `debrid list`.
-
-    `bytes` of the selected files, `progress` in percent, `path` '' if not published or not known.
-    """
-
-    id: str
-    name: str
-    hash: str
-    status: str
-    bytes: int
-    progress: float
-    problem: str
-    path: str
-
-
 class Torrents:
     """Thread-safe. `poll_seconds`: pause between two looks at the account; `clock`: seconds since 1970."""
 
@@ -110,9 +95,10 @@ class Torrents:
         *,
         poll_seconds: float = 15.0,
         folder: str = COMPLETE,
+        leaving: Leaving | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client, self._store, self._tree = client, store, tree
+        self._client, self._store, self._tree, self._leaving = client, store, tree, leaving
         self._poll_seconds, self._folder, self._clock = poll_seconds, folder, clock
         self._polling = threading.Lock()
         self._wake = threading.Event()
@@ -121,6 +107,7 @@ class Torrents:
         self._polled_at: float | None = None
         self._error = ""
         self._failures = 0
+        self._compared = False  # the store with the tree, once after the start
         self._mark: object = None  # what the cheap question answered when the list was last read
         self._list_due = 0.0  # seconds since 1970
         self._watch_due = 0.0  # of time.monotonic()
@@ -154,8 +141,12 @@ class Torrents:
         with self._polling:
             more = False
             try:
+                self._compare()
                 error = self._notice()
                 more = self._publish_due()
+                # Last, and only when all went well: of all that happens here this alone cannot be undone.
+                if self._leaving is not None and not error:
+                    more = self._leaving.run_due(self._interrupt) or more
                 self._polled_at = self._clock()
             except Interrupted:
                 return False
@@ -177,6 +168,19 @@ class Torrents:
 
     def _budget(self) -> Budget:
         return Budget.of(_CALL_SECONDS, interrupt=self._interrupt)
+
+    def _compare(self) -> None:
+        """What the tree does not know as published is published again, whatever the store says.
+
+        The tree may be older than the store: restored from a backup, or set back by a crash of the machine.
+        """
+        if self._compared:
+            return
+        for each in self._store.torrents():
+            if each.path is not None and not self._tree.published(_addition(each)):
+                log.warning("%s is not known in the tree any more: it will be published again", each.name)
+                self._store.set_unpublished(each.id)
+        self._compared = True
 
     # -- what the account holds
 
@@ -213,7 +217,7 @@ class Torrents:
                 alive += 1
             except errors.NotFound:
                 log.info("%s is %s", each.name, GONE)
-                self._store.set_missing(each.id, GONE)
+                self._store.set_missing(each.id, GONE, self._clock())
         return alive, max(0, len(absent) - _PROBES)
 
     # -- publishing
@@ -226,7 +230,7 @@ class Torrents:
             try:
                 self._publish(torrent)
             except errors.NotFound:
-                self._store.set_missing(torrent.id, GONE)
+                self._store.set_missing(torrent.id, GONE, self._clock())
             except (Interrupted, errors.StoreError):
                 raise
             except DebridError as error:
@@ -240,7 +244,7 @@ class Torrents:
         return len(due) > _BATCH
 
     def _publish(self, torrent: StoredTorrent) -> None:
-        addition = f"realdebrid:{torrent.id}"
+        addition = _addition(torrent)
         if self._tree.published(addition):
             self._store.set_published(torrent.id, "", _lost(self._selected(torrent.id)))
             return
@@ -361,28 +365,12 @@ class Torrents:
         )
 
     def list(self) -> list[ListedTorrent]:
-        """Every addition ever seen, newest first, with what is wrong with it. Raises StoreError."""
+        """As `listing.listed`. Raises StoreError."""
         return listed(self._store)
 
 
-def listed(store: Store) -> list[ListedTorrent]:
-    """As `Torrents.list`, from a store that no poller need use. Raises StoreError."""
-    failing: dict[str, str] = {}
-    for file in store.failing_files():
-        failing.setdefault(file.hash, f"{file.path}: {file.problem}")
-    return [
-        ListedTorrent(
-            id=each.id,
-            name=each.name,
-            hash=each.hash,
-            status="missing" if each.missing else each.status,
-            bytes=each.bytes,
-            progress=each.progress,
-            problem=each.problem or failing.get(each.hash, ""),
-            path=each.path or "",
-        )
-        for each in store.torrents()
-    ]
+def _addition(torrent: StoredTorrent) -> str:
+    return f"realdebrid:{torrent.id}"
 
 
 def _why_none(info: TorrentInfo, packed: bool) -> str:

@@ -120,7 +120,7 @@ def test_failures_are_counted_until_one_succeeds(store: Store) -> None:
 def test_what_is_due_to_be_published(store: Store) -> None:
     store.saw([item("A", added_ns=1), item("B", added_ns=2), item("C", status="queued"), item("D")], now=1)
     store.set_problem("B", "later", retry_at=100)
-    store.set_missing("D", "gone")
+    store.set_missing("D", "gone", now=1)
     assert [each.id for each in store.unpublished(now=50)] == ["A"]
     assert [each.id for each in store.unpublished(now=100)] == ["B", "A"]
     store.set_published("A", "torrents/complete/Film", "one file short")
@@ -131,8 +131,11 @@ def test_what_is_due_to_be_published(store: Store) -> None:
 
 def test_a_missing_torrent_that_is_listed_again_is_back(store: Store) -> None:
     store.saw([item("A", added_ns=2), item("B", added_ns=1)], now=1)
-    store.set_missing("A", "gone")
+    store.set_missing("A", "gone", now=1)
     assert [each.id for each in store.additions_of(HASH)] == ["B", "A"]
+    store.set_missing("A", "gone still", now=2)
+    kept = store.torrent("A")
+    assert kept is not None and (kept.missing_at, kept.problem) == (1, "gone still")
     store.saw([item("A", added_ns=2)], now=2)
     kept = store.torrent("A")
     assert kept is not None and not kept.missing and kept.problem == ""

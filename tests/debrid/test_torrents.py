@@ -3,56 +3,24 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faketree import Clock, FakeTree
 
 from debrid.client import Client
 from debrid.library import Library
 from debrid.limits import Limits
+from debrid.listing import ListedTorrent
 from debrid.simulator import SimTorrent, Simulator
 from debrid.store import Store
-from debrid.torrents import ListedTorrent, PublishedFile, Torrents
+from debrid.torrents import Torrents
 
 pytestmark = pytest.mark.usefixtures("short_pauses", "no_threads_left")
 
 FILM, EXTRA = b"f" * 900, b"e" * 300
-
-
-class FakeTree:
-    """Remembers what was published; never told to take anything away, because it could not."""
-
-    def __init__(self) -> None:
-        self.additions: dict[str, list[PublishedFile]] = {}
-        self.names: dict[str, str] = {}
-        self.calls: list[str] = []
-        self.fails = False
-
-    def published(self, addition: str) -> bool:
-        return addition in self.additions
-
-    def publish(self, addition: str, folder: str, name: str, files: Sequence[PublishedFile]) -> str:
-        if self.fails:
-            raise OSError(28, "No space left on device")
-        self.calls.append(addition)
-        self.additions[addition] = list(files)
-        self.names[addition] = f"{folder}/{name}"
-        return self.names[addition]
-
-    def paths(self, torrent: SimTorrent) -> list[str]:
-        return ["/".join(file.path) for file in self.additions[f"realdebrid:{torrent.id}"]]
-
-
-class Clock:
-    """Seconds since 1970, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -91,7 +59,7 @@ def test_finished_torrents_are_published(
 ) -> None:
     torrent = old(sim, "Film", {"/Film/film.mkv": FILM, "/Film/Extras/more.mkv": EXTRA})
     torrents.poll()
-    assert tree.names == {f"realdebrid:{torrent.id}": "torrents/complete/Film"}
+    assert tree.names_of == {f"realdebrid:{torrent.id}": "torrents/complete/Film"}
     assert tree.paths(torrent) == ["Film/film.mkv", "Film/Extras/more.mkv"]
     files = tree.additions[f"realdebrid:{torrent.id}"]
     assert [(file.key, file.size) for file in files] == [
@@ -156,7 +124,7 @@ def test_hostile_names_are_handed_on_raw(sim: Simulator, torrents: Torrents, tre
         ("..", "..", "etc", "passwd.mkv"),
         ("a", "b.mkv"),
     ]
-    assert tree.names[f"realdebrid:{torrent.id}"] == "torrents/complete/../evil\n"
+    assert tree.names_of[f"realdebrid:{torrent.id}"] == "torrents/complete/../evil\n"
 
 
 def test_unfinished_torrents_are_published_when_they_are_done(

@@ -1,0 +1,143 @@
+"""The file debrid.db: its schema, its one connection, and what happens when it cannot be used.
+
+One connection under one lock: statements take microseconds, and SQLite writes one at a time anyway.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from debrid.errors import StoreError
+
+SCHEMA_VERSION = 2
+
+OURS = """
+CREATE TABLE ours (                -- additions that mediapool made itself: no other is ever deleted by it
+    id          TEXT PRIMARY KEY,  -- as in torrents, which may hear of it only later
+    hash        TEXT NOT NULL,
+    released_at REAL,              -- seconds since 1970: its content lost the last name then, NULL: it stays
+    failures    INTEGER NOT NULL DEFAULT 0,  -- how often in a row it could not be deleted
+    problem     TEXT NOT NULL DEFAULT '',    -- why not
+    retry_at    REAL NOT NULL DEFAULT 0      -- seconds since 1970: not tried again before
+) WITHOUT ROWID;
+CREATE INDEX ours_by_hash ON ours (hash);
+"""
+
+SCHEMA = f"""
+CREATE TABLE torrents (           -- one row per addition to the account
+    id        TEXT PRIMARY KEY,   -- the provider's torrent id, 13 characters
+    hash      TEXT NOT NULL,      -- info hash, 40 lower-case hex digits; several rows may share it
+    name      TEXT NOT NULL,      -- the provider's file name for it, raw
+    status    TEXT NOT NULL,      -- the provider's word, such as 'downloaded'
+    progress  REAL NOT NULL,      -- percent
+    bytes     INTEGER NOT NULL,   -- size of the selected files
+    added_ns  INTEGER,            -- nanoseconds since 1970 as stamped by the provider, NULL: not told
+    ended_ns  INTEGER,            -- likewise, when the content was complete
+    done_at   REAL,               -- seconds since 1970 by our clock: first seen finished, NULL: never yet
+    seen_at   REAL NOT NULL,      -- seconds since 1970 by our clock, last time a listing had it
+    selection TEXT,               -- ids of the selected files, comma separated as selectFiles takes them;
+                                  -- NULL: the files have not been asked for yet
+    missing_at REAL,          -- seconds since 1970: the provider confirmed that it is gone, NULL: it is there
+    problem   TEXT NOT NULL DEFAULT '',    -- why it is not (wholly) usable, for people
+    retry_at  REAL NOT NULL DEFAULT 0,     -- seconds since 1970: not looked at again before
+    path      TEXT                -- where it was published, '': somewhere, NULL: not published
+);
+CREATE INDEX torrents_by_hash ON torrents (hash);
+CREATE TABLE files (              -- one row per file of an info hash, never two for two additions
+    hash      TEXT NOT NULL,
+    id        INTEGER NOT NULL,   -- the provider's file id: position in the torrent, from 1
+    path      TEXT NOT NULL,      -- inside the torrent, raw, with a leading slash
+    bytes     INTEGER NOT NULL,
+    link      TEXT,               -- restricted link, NULL: none known
+    url       TEXT,               -- download URL made from it, NULL: none
+    url_until REAL NOT NULL DEFAULT 0,     -- seconds since 1970: not used after that
+    problem   TEXT NOT NULL DEFAULT '',    -- why the content cannot be had, '' if it can
+    failures  INTEGER NOT NULL DEFAULT 0,  -- how often in a row the provider said so
+    retry_at  REAL NOT NULL DEFAULT 0,     -- seconds since 1970: not asked for again before
+    PRIMARY KEY (hash, id)
+) WITHOUT ROWID;
+{OURS}
+"""
+
+# The column that this one replaces stays behind, unused: old SQLite cannot drop any.
+_FROM_1 = f"""
+ALTER TABLE torrents ADD COLUMN missing_at REAL;
+UPDATE torrents SET missing_at = seen_at WHERE missing;
+{OURS}
+"""
+
+
+class DebridDb:
+    """Thread-safe. Every method raises StoreError, with the remedy, if the database cannot be read or written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._explained():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite makes it with wider rights
+            path.chmod(0o600)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+        try:
+            with self._explained():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; nothing else may be called afterwards."""
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed when the block ends, undone if it fails."""
+        with self._lock, self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def write(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """A transaction of one statement; how many rows it changed."""
+        with self.writing() as db:
+            return db.execute(statement, values).rowcount
+
+    def read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        with self._lock, self._explained():
+            return self._db.execute(query, values).fetchall()
+
+    def _prepare(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, 1, SCHEMA_VERSION):
+            raise StoreError(f"{self._path} was written by another version (schema {version}). {self._remedy}")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if version < SCHEMA_VERSION:
+            script = SCHEMA if version == 0 else _FROM_1
+            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        if (answer := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(answer)
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            "It only caches the Real-Debrid account: move it (and its -wal and -shm files) aside and start"
+            " again, it fills itself anew. What mediapool added then counts as yours and stays in the account."
+        )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._path} cannot be used: {error}. {self._remedy}") from error
