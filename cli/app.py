@@ -12,18 +12,23 @@ from cli.config import Config
 from cli.daemon import Daemon
 from cli.state import StateFolder
 from debrid.client import Client
+from debrid.leaving import Leaving
 from debrid.library import Library
+from debrid.pruning import prune
 from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from vfs.about import About
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
+from vfs.journal import Journal
 from vfs.library import RemoteLibrary
 from vfs.local import LocalBranch
-from vfs.names import Names, Owner
+from vfs.names import Names
 from vfs.namesdb import NamesDb
+from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
 from vfs.remote import NoLibrary, RemoteBranch
@@ -60,7 +65,7 @@ class App:
         self.torrents: Torrents | None = None
         library = self._open_account() if config.debrid.token else NoLibrary()
         self._open_tree(library, Inodes(db))
-        self.daemon = Daemon(config.http.address, self.status, self.listing)
+        self.daemon = Daemon(config.http.address, self.status, self.listing, self.prune)
         closing.callback(self.daemon.close)
 
     def _open_account(self) -> RemoteLibrary:
@@ -71,7 +76,9 @@ class App:
         self._store = Store(self.state.debrid)
         self._closing.callback(self._store.close)
         self._client = client
-        self.library = Library(client, self._store, deadline=debrid.read_deadline)
+        # It asks this App for names, as the tree does not exist yet.
+        self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
+        self.library = Library(client, self._store, deadline=debrid.read_deadline, leaving=self._leaving)
         return self.library
 
     def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
@@ -79,11 +86,21 @@ class App:
         self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
         branches = [LocalBranch(drive, inodes, config.placement.min_free) for drive in self.drives]
-        union = Union(branches, RemoteBranch(self.names, self.reader), pool.placing(config, self.drives), inodes)
-        self.filesystem = FileSystem(union, config.mount.cache_seconds)
-        self.publisher = Publisher(union, self.names, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
+        remote = RemoteBranch(self.names, self.reader)
+        self.placement = pool.placing(config, self.drives)
+        union = Union(branches, remote, self.placement, Journal(self.names, "union"))
+        union.intents.recover()
+        self.about = About(union.lookup, self._placing)
+        self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds)
+        self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
         if self.library is not None:
-            self.torrents = Torrents(self._client, self._store, self.publisher, poll_seconds=config.debrid.poll_seconds)
+            self.torrents = Torrents(
+                self._client,
+                self._store,
+                self.publisher,
+                poll_seconds=config.debrid.poll_seconds,
+                leaving=self._leaving,
+            )
 
     def run(self, mounted: Callable[[], None]) -> None:
         """Mount and serve until unmounted or told to stop; `mounted` is called once the tree answers.
@@ -114,6 +131,16 @@ class App:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
+    def named(self, info_hash: str) -> bool:
+        """Whether any file of this torrent has a name in the tree."""
+        return self.publisher.named(info_hash)
+
+    def _placing(self, path: str) -> str:
+        """Where a new file at `path` would go, in words."""
+        verdicts = sorted((one for one in self.placement.explain(path) if one.rank), key=lambda one: one.rank or 0)
+        order = ", ".join(one.drive.name for one in verdicts) or "no drive"
+        return f"a new file here would go to {order} (policy {self.placement.policy})"
+
     # What the daemon tells.
 
     def status(self) -> dict[str, Any]:
@@ -133,6 +160,12 @@ class App:
     def listing(self) -> list[dict[str, Any]]:
         """Everything `mediapool debrid list` shows."""
         return [] if self.torrents is None else [asdict(entry) for entry in self.torrents.list()]
+
+    def prune(self, hashes: list[str] | None, dry_run: bool) -> list[dict[str, Any]]:
+        """What `mediapool debrid prune` does, as `debrid.pruning.prune`."""
+        if self.torrents is None:
+            return []
+        return [asdict(entry) for entry in prune(self._store, self.publisher, hashes, dry_run=dry_run)]
 
 
 def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ stands in the state folder, readable by the mount's user alone, so no other user
 import hmac
 import logging
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -17,10 +18,17 @@ from flask import Flask, Response, jsonify, request
 from waitress.server import create_server
 
 from cli.state import Contact
+from debrid.errors import DebridError
 
 log = logging.getLogger(__name__)
 
 _THREADS = 8
+_LONGEST_BODY = 1 << 20  # bytes
+
+_HASH = re.compile("[0-9a-fA-F]{40}")
+
+Told = list[dict[str, Any]]
+Prune = Callable[[list[str] | None, bool], Told]
 
 
 class PortTaken(Exception):
@@ -34,25 +42,39 @@ class Daemon:
         self,
         address: tuple[str, int],
         status: Callable[[], dict[str, Any]],
-        listing: Callable[[], list[dict[str, Any]]],
+        listing: Callable[[], Told],
+        prune: Prune,
     ) -> None:
-        """Listen at once, so that a taken port stops the mount before it begins; raises PortTaken."""
+        """Listen at once, so that a taken port stops the mount before it begins; raises PortTaken.
+
+        The three do what the routes are for; `prune` gets the hashes, None for all, and whether only to tell.
+        """
         self._token = secrets.token_urlsafe(32)
-        self._app = self._routes(status, listing)
+        self._app = self._routes(status, listing, prune)
         host, port = address
         try:
-            self._server = create_server(self._app, host=host, port=port, threads=_THREADS, ident=None)
+            self._server = create_server(
+                # Poll, since select knows no descriptors over 1024 and a busy tree has more open.
+                self._app,
+                host=host,
+                port=port,
+                threads=_THREADS,
+                ident=None,
+                asyncore_use_poll=True,
+            )
         except OSError as cause:
             raise PortTaken(
                 f"[http] listen = {host}:{port} cannot be used: {cause.strerror}; choose another port, or 0 for any"
             ) from cause
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
-    def _routes(self, status: Callable[[], dict[str, Any]], listing: Callable[[], list[dict[str, Any]]]) -> Flask:
+    def _routes(self, status: Callable[[], dict[str, Any]], listing: Callable[[], Told], prune: Prune) -> Flask:
         app = Flask(__name__)
+        app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
         app.before_request(self._check)
         app.add_url_rule("/api/status", "status", lambda: jsonify(status()))
         app.add_url_rule("/api/debrid/torrents", "torrents", lambda: jsonify(listing()))
+        app.add_url_rule("/api/debrid/prune", "prune", lambda: _pruned(prune), methods=["POST"])
         return app
 
     def _check(self) -> Response | None:
@@ -75,6 +97,42 @@ class Daemon:
 
     def close(self) -> None:
         """Stop listening; returns when the last answer is on its way."""
-        self._server.close()
-        if self._thread.ident is not None:
-            self._thread.join(5)
+        if self._thread.ident is None:
+            self._server.close()
+            return
+        # In its own thread, which might be polling what is closed.
+        self._server.trigger.pull_trigger(self._server.close)
+        self._thread.join(5)
+
+
+def _pruned(prune: Prune) -> Response:
+    try:
+        hashes, dry_run = prune_wanted(request.get_json(silent=True))
+    except ValueError as error:
+        return _refusal(str(error), 400)
+    try:
+        return jsonify(prune(hashes, dry_run))
+    except (DebridError, OSError) as error:
+        log.warning("pruning failed: %s", error)
+        return _refusal(str(error), 500)
+
+
+def prune_wanted(body: object) -> tuple[list[str] | None, bool]:
+    """The hashes, None for all, and whether only to tell. Raises ValueError, naming what is wrong.
+
+    Strict, as what is left out or misspelt must not come to mean "all" or "really".
+    """
+    if not isinstance(body, dict) or set(body) != {"hashes", "dry_run"}:
+        raise ValueError('the body must be a JSON object of "hashes" and "dry_run"')
+    hashes, dry_run = body["hashes"], body["dry_run"]
+    if not isinstance(dry_run, bool):
+        raise ValueError('"dry_run" must be true or false')
+    if hashes is None:
+        return None, dry_run
+    if not isinstance(hashes, list) or not all(isinstance(each, str) and _HASH.fullmatch(each) for each in hashes):
+        raise ValueError('"hashes" must be null, for all, or a list of info hashes of 40 hexadecimal digits')
+    return [each.lower() for each in hashes], dry_run
+
+
+def _refusal(text: str, status: int) -> Response:
+    return Response(f"{text}\n", status, mimetype="text/plain")

@@ -1,5 +1,6 @@
 """`mediapool debrid`: the Real-Debrid account, and the simulator of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,15 +11,16 @@ import click
 from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
-from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
+from cli.output import fail, human_size, human_time, json_option, print_fields, print_json, print_table, say
+from cli.prune_cmd import prune, reason
 from cli.signals import interrupt_on_termination
 from cli.state import StateFolder
 from debrid.client import Client
 from debrid.errors import AuthError, DebridError, StoreError
+from debrid.listing import listed
 from debrid.simulator import Simulator
 from debrid.simulator.serve import serve
 from debrid.store import Store
-from debrid.torrents import listed
 from debrid.transport import Budget
 
 _SECONDS = 30.0
@@ -109,11 +111,19 @@ def list_torrents(config_file: Path | None, as_json: bool) -> None:
             f"{one['progress']:.0f}%",
             human_size(one["bytes"]),
             one["path"] or one["name"],
-            one["problem"],
+            _problem(one, config.debrid.delete_after),
         )
         for one in torrents
     ]
     print_table(("State", "Done", "Size", "Name", "Problem"), rows, right=(1, 2))
+
+
+def _problem(one: Mapping[str, Any], delete_after: float | None) -> str:
+    """What is wrong with a torrent, and whether it is about to leave the account."""
+    parts = [reason(one["problem"], one["since"])]
+    if one["released_at"] is not None and delete_after is not None:
+        parts.append(f"no name in the tree: leaves the account after {human_time(one['released_at'] + delete_after)}")
+    return "; ".join(filter(None, parts))
 
 
 def _remembered(config: Config) -> list[dict[str, Any]]:
@@ -154,5 +164,7 @@ def _introduce(simulator: Simulator) -> None:
     say(f'[debrid]\ntoken = "{simulator.token}"\napi_url = "{simulator.api_url}"')
     say(f"Faults are switched at {simulator.admin_url}/faults (GET, POST, DELETE with JSON).")
 
+
+debrid.add_command(prune)
 
 commands = [debrid]

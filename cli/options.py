@@ -1,7 +1,6 @@
 """What many commands share: the --config option, the loaded configuration, and calls to the running mount."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from cli.output import fail, warn
 from cli.state import Contact, StateFolder
 
 _SECONDS = 30
+_LONG_SECONDS = 600  # what changes many names may take longer than what is only told
 
 config_option = click.option(
     "--config",
@@ -39,14 +39,18 @@ def ask(config: Config, path: str) -> Any:
     return None if contact is None else call(contact, path)
 
 
-def call(contact: Contact, path: str) -> Any:
-    """GET `path` from the daemon; ends the command with a message if that fails."""
+def call(contact: Contact, path: str, data: Any = None) -> Any:
+    """GET `path` from the daemon, or POST `data` to it as JSON; ends the command with a message if that fails."""
+    method, seconds = ("GET", _SECONDS) if data is None else ("POST", _LONG_SECONDS)
     headers = {"Authorization": f"Bearer {contact.token}"}
     try:
         # Never by a proxy of the environment: this is a conversation with this machine.
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.get(contact.url + path, headers=headers, timeout=_SECONDS)
+            answer = session.request(method, contact.url + path, headers=headers, json=data, timeout=seconds)
+        # The daemon's own refusals are plain text for people.
+        if not answer.ok and answer.headers.get("Content-Type", "").startswith("text/plain"):
+            fail(f"The running mount refuses: {answer.text.strip()}")
         answer.raise_for_status()
         return answer.json()
     except (requests.RequestException, ValueError) as error:
@@ -57,6 +61,9 @@ def call(contact: Contact, path: str) -> Any:
         )
 
 
-def not_mounted(config: Config) -> Callable[[], None]:
-    """Ends the command when nothing is mounted."""
-    return lambda: fail(f"Nothing is mounted at {config.mount.path}.", "Mount it: mediapool mount", Exit.NOT_MOUNTED)
+def mounted(config: Config) -> Contact:
+    """How the running mount is reached; ends the command when nothing is mounted."""
+    contact = StateFolder(config.state.path).contact()
+    if contact is None:
+        fail(f"Nothing is mounted at {config.mount.path}.", "Mount it: mediapool mount", Exit.NOT_MOUNTED)
+    return contact

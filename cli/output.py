@@ -8,6 +8,7 @@ name from a filesystem or a provider may hold anything, so all texts pass `print
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -33,6 +34,11 @@ def human_size(size: int) -> str:
     while value >= 1023.95 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} B"
+
+
+def human_time(seconds: float) -> str:
+    """A moment, in seconds since 1970, for people: local time to the minute."""
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def printable(value: object) -> str:

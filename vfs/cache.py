@@ -29,7 +29,7 @@ from vfs.tier import TROUBLE, Buffer, DamagedError, Tier, Usage, claim, open_tie
 log = logging.getLogger(__name__)
 
 QUEUED = 8  # extents that may wait to be written: memory beside that of the readers, at most a chunk each
-PATIENCE = 2.0  # s that a `put` waits for a slow disk before its bytes go uncached
+PATIENCE = 0.5  # s that a `put` waits for a slow disk before its bytes go uncached
 BACK_OFF = 10.0  # s that no `put` waits after one waited in vain
 TICK = 5.0  # s between looks at the free space while nothing is stored
 TOUCHED = 256  # times of last use kept in memory until they are written
@@ -170,7 +170,7 @@ class ChunkCache:
         """Store the bytes of an extent inside one chunk, soon; `data` must not change any more.
 
         What a `probe` asked for goes to the edges if it is part of one.
-        Waits up to 2 s for a slow disk, so call it after the bytes were handed to whoever waits for them.
+        Waits up to half a second for a slow disk, so call it after the bytes were handed to whoever waits for them.
         """
         view = memoryview(data).toreadonly()
         for edge, part in stored_as(extent, length, probe) if self._open else ():

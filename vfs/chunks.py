@@ -123,8 +123,8 @@ def stored_as(extent: Extent, length: int, probe: bool) -> list[Place]:
 class Run:
     """One place at which a handle reads, from `begin` to `end`; sequential from its second read on.
 
-    `frontier` is how far its bytes have been asked for, `waited` the time (s, monotonic) of its last wait for
-    the network.
+    `frontier`, the start of a piece, is how far its bytes have been asked for, `waited` the time (s,
+    monotonic) of its last wait for the network.
     """
 
     begin: int
@@ -137,7 +137,7 @@ class Run:
 
     @classmethod
     def starting(cls, extent: Extent) -> "Run":
-        return cls(extent.start, extent.stop, extent.start)
+        return cls(extent.start, extent.stop, floor(extent.start, PIECE))
 
     def continues(self, offset: int) -> bool:
         """Whether a read at `offset` reads on here, or is a late one of those sent in parallel."""

@@ -10,8 +10,9 @@ import itertools
 import os
 from typing import NamedTuple
 
+from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Handle
+from vfs.branch import Handle, error
 from vfs.handles import DirectoryHandle, Entry, Handles
 from vfs.shown import Shown
 from vfs.union import Union
@@ -30,8 +31,9 @@ class Opened(NamedTuple):
 class FileSystem:
     """The tree as a filesystem."""
 
-    def __init__(self, union: Union, cache_seconds: float = 1.0) -> None:
+    def __init__(self, union: Union, about: About, cache_seconds: float = 1.0) -> None:
         self._union = union
+        self._about = about
         self._handles = Handles()
         self.shown = Shown(cache_seconds)
 
@@ -94,15 +96,20 @@ class FileSystem:
         self._changed_at(path)
 
     def getxattr(self, path: str, name: str) -> bytes:
+        """As getxattr(2); `user.mediapool.*` are answered from what we know, though never listed."""
+        if name.startswith(PREFIX):
+            return self._about.xattr(path, name)
         return self._union.getxattr(path, name)
 
     def listxattr(self, path: str) -> list[str]:
         return self._union.listxattr(path)
 
     def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
+        _must_be_theirs(path, name)
         self._union.setxattr(path, name, value, flags)
 
     def removexattr(self, path: str, name: str) -> None:
+        _must_be_theirs(path, name)
         self._union.removexattr(path, name)
 
     def space(self) -> Space:
@@ -222,9 +229,15 @@ class FileSystem:
             return None
 
 
+def _must_be_theirs(path: str, name: str) -> None:
+    """EPERM for attributes that only mediapool gives."""
+    if name.startswith(PREFIX):
+        raise error(errno.EPERM, path)
+
+
 def _checked(path: str) -> str:
     """`path`, unless its last name is longer than any filesystem of ours takes: ENAMETOOLONG."""
     name = path.rpartition("/")[2]
     if len(name) > _NAME_MAX or len(os.fsencode(name)) > _NAME_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+        raise error(errno.ENAMETOOLONG, path)
     return path

@@ -1,32 +1,40 @@
 """Work on several branches that must happen whole: recorded before its first step, finished after a crash.
 
 A *step* is one call on one branch and names what it acts on by path and inode number, so doing it again does
-nothing. Remote names change in the same transaction that begins or ends the record, so they need no step. If a step
-fails while we live, the ones before it are undone; if we die, the next start does those that are left.
+nothing. Steps on remote names are done last, in the transaction that ends the record, unless they belong first and
+are done in the one that begins it. If a step fails while we live, the ones before it are undone; if we die, the next
+start does those that are left.
 """
 
 import base64
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple, Protocol
 
 from vfs.branch import Branch
 from vfs.crashpoints import reach
-from vfs.names import Change, Names
+from vfs.names import Change
+from vfs.nodes import RemoteFile
+from vfs.remote import RemoteBranch
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["rename", "unlink", "rmdir"]
 # Every place at which work can be interrupted, "before" and "after" each: tests kill the process at all of them.
 PLACES = ("begin", "rename", "unlink", "rmdir", "sync", "end")
-Remote = Callable[[Change], object]
+
+
+REMOTE = 0
 
 
 class Step(NamedTuple):
-    """`kind` on branch number `branch`: of the object with inode number `ino` at `path`; `target` for renames."""
+    """`kind` on branch number `branch`: of the object with inode number `ino` at `path`; `target` for renames.
+
+    A branch is a drive's number, or REMOTE.
+    """
 
     kind: Kind
     branch: int
@@ -46,41 +54,61 @@ class Journal(Protocol):
 class Intents:
     """Runs steps as one piece of work. Callers hold the path locks of all paths they name."""
 
-    def __init__(self, names: Names, journal: Journal, branches: Mapping[int, Branch]) -> None:
-        """`branches`: drives by their number; remote names have none."""
-        self._names = names
+    def __init__(self, remote: RemoteBranch, journal: Journal, drives: Mapping[int, Branch]) -> None:
+        """`drives`: the local branches by their number."""
+        self._remote = remote
+        self._names = remote.names
         self._journal = journal
-        self._branches = branches
+        self._branches: dict[int, Branch] = {**drives, REMOTE: remote}
         # Paths of work that waits for a drive to come back; reading and changing them gives EIO.
         self._blocked: tuple[str, ...] = ()
 
-    def run(self, steps: Sequence[Step], first: Remote | None = None, last: Remote | None = None) -> None:
-        """Do all steps; `first` and `last` change remote names, with the begin and the end of the record.
+    def run(self, steps: Sequence[Step], first: Sequence[Step] = ()) -> None:
+        """Do all steps in their order, those on remote names last; `first`, on remote names, with the begin.
 
         OSError of the step that failed, after the ones before it were undone.
         """
         record = {"steps": [_packed(step) for step in steps]}
+        gone: list[RemoteFile] = []
         with _around("begin"), self._names.changing(durable=True) as change:
-            if first:
-                first(change)
+            for step in first:
+                self._do_remote(step, change, gone)
             ident = self._journal.begin(record, change)
         done: list[Step] = []
         try:
-            for step in steps:
+            for step in _local(steps):
                 self._do(step)
                 done.append(step)
             self._sync(steps)
-            self._end(ident, last)
+            gone += self._end(ident, steps)
         except OSError:
-            if first is None and self._undo(done):
+            if not first and self._undo(done):
                 self._journal.end(ident)
             raise
+        for file in gone:
+            self._remote.settle(file)
 
-    def _end(self, ident: int, last: Remote | None) -> None:
+    def _end(self, ident: int, steps: Iterable[Step]) -> list[RemoteFile]:
+        """Do the steps on remote names and forget the record; the files that lost a name."""
+        gone: list[RemoteFile] = []
         with _around("end"), self._names.changing(durable=True) as change:
-            if last:
-                last(change)
+            for step in steps:
+                if step.branch == REMOTE:
+                    self._do_remote(step, change, gone)
             self._journal.end(ident, change)
+        return gone
+
+    def _do_remote(self, step: Step, change: Change, gone: list[RemoteFile]) -> None:
+        if _number_at(self._remote, step.path) != step.ino:
+            return
+        if step.kind == "rename":
+            replaced = self._names.find(step.target)
+            self._names.rename(step.path, step.target, change)
+            gone += [replaced] if isinstance(replaced, RemoteFile) else []
+        elif step.kind == "unlink":
+            gone.append(self._names.unlink(step.path, change))
+        else:
+            self._names.rmdir(step.path, change)
 
     def _do(self, step: Step) -> None:
         """Do a step unless it was done; what stands at its path must be what it was meant for."""
@@ -112,7 +140,8 @@ class Intents:
     def _sync(self, steps: Iterable[Step]) -> None:
         """Have the folders that the steps changed on stable storage."""
         with _around("sync"):
-            for branch, folder in {(s.branch, _parent(path)) for s in steps for path in (s.path, s.target or s.path)}:
+            touched = {(s.branch, _parent(path)) for s in _local(steps) for path in (s.path, s.target or s.path)}
+            for branch, folder in touched:
                 with suppress(FileNotFoundError):
                     self._branches[branch].fsyncdir(folder)
 
@@ -124,10 +153,11 @@ class Intents:
         for ident, record in self._journal.pending():
             steps = [_unpacked(step) for step in record["steps"]]
             try:
-                for step in steps:
+                for step in _local(steps):
                     self._do(step)
                 self._sync(steps)
-                self._end(ident, None)
+                for file in self._end(ident, steps):
+                    self._remote.settle(file)
             except (OSError, KeyError) as cause:
                 log.warning("work on %s has to wait: %s", ", ".join(step.path for step in steps), cause)
                 blocked += [path for step in steps for path in (step.path, step.target) if path]
@@ -149,6 +179,10 @@ def _around(place: str) -> Iterator[None]:
     reach(f"before {place}")
     yield
     reach(f"after {place}")
+
+
+def _local(steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if step.branch != REMOTE]
 
 
 def _number_at(branch: Branch, path: str) -> int | None:

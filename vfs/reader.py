@@ -188,6 +188,8 @@ class Reader:
             if self._await(block, run, part, origin, until):
                 parts.append(block.part(*part))
                 position = part.stop
+            elif time.monotonic() > until:
+                raise TimeoutError(errno.EIO, "no bytes within the deadline")
             if position == extent.stop:
                 return parts
             block, origin = self._locate(handle, run, Extent(position, extent.stop), until)

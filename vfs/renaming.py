@@ -11,11 +11,9 @@ import re
 from collections.abc import Sequence
 
 from vfs.branch import Branch, error
-from vfs.intents import Intents, Step
+from vfs.intents import REMOTE, Intents, Step
 from vfs.local import LocalBranch
 from vfs.lookup import Copy, Lookup, must_be_empty, must_be_ready, remove
-from vfs.names import Change
-from vfs.nodes import RemoteFile
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
 
@@ -72,30 +70,17 @@ class Renaming:
         if not hidden and not replaced:
             branch.rename(source, target, 0)
         elif branch is self._remote:
-            self._remote_file(source, target, replaced)
+            self._remote_file(source, target, sources[0], replaced)
         else:
             self._local_file(source, target, sources[0], hidden, replaced)
 
-    def _remote_file(self, source: str, target: str, replaced: list[Copy]) -> None:
-        names = self._remote.names
-        old = names.find(target)
-        self._intents.run(_unlinks(target, replaced), first=lambda change: names.rename(source, target, change))
-        if isinstance(old, RemoteFile):
-            self._remote.settle(old)
+    def _remote_file(self, source: str, target: str, shown: Copy, replaced: list[Copy]) -> None:
+        rename = Step("rename", REMOTE, shown.attr.ino, source, target)
+        self._intents.run(_unlinks(target, replaced), first=[rename])
 
     def _local_file(self, source: str, target: str, shown: Copy, hidden: list[Copy], replaced: list[Copy]) -> None:
-        names = self._remote.names
-        gone: list[RemoteFile] = []
-        doomed = [path for path, copies in ((source, hidden), (target, replaced)) if _has(copies, self._remote)]
-
-        def last(change: Change) -> None:
-            gone.extend(names.unlink(path, change) for path in doomed)
-
         rename = Step("rename", _number(shown.branch), shown.attr.ino, source, target)
-        steps = [rename, *_unlinks(source, hidden), *_unlinks(target, replaced)]
-        self._intents.run(steps, last=last)
-        for file in gone:
-            self._remote.settle(file)
+        self._intents.run([rename, *_unlinks(source, hidden), *_unlinks(target, replaced)])
 
     # Directories.
 
@@ -110,34 +95,15 @@ class Renaming:
         if len(sources) == 1 and not empty:
             sources[0].branch.rename(source, target, 0)
             return
-        names = self._remote.names
-
-        def last(change: Change) -> None:
-            if self._remote in having:
-                names.rename(source, target, change)
-            elif _has(empty, self._remote):
-                names.rmdir(target, change)
-
-        local = [copy for copy in sources if copy.branch is not self._remote]
-        renames = [Step("rename", _number(copy.branch), copy.attr.ino, source, target) for copy in local]
-        rmdirs = [
-            Step("rmdir", _number(copy.branch), copy.attr.ino, target)
-            for copy in empty
-            if copy.branch is not self._remote
-        ]
-        self._intents.run([*renames, *rmdirs], last=last)
-
-
-def _has(copies: Sequence[Copy], branch: Branch) -> bool:
-    return any(copy.branch is branch for copy in copies)
+        renames = [Step("rename", _number(copy.branch), copy.attr.ino, source, target) for copy in sources]
+        rmdirs = [Step("rmdir", _number(copy.branch), copy.attr.ino, target) for copy in empty]
+        self._intents.run([*renames, *rmdirs])
 
 
 def _number(branch: Branch) -> int:
-    assert isinstance(branch, LocalBranch), "remote names change with the record itself"
-    return branch.drive.number
+    return branch.drive.number if isinstance(branch, LocalBranch) else REMOTE
 
 
 def _unlinks(path: str, copies: Sequence[Copy]) -> list[Step]:
-    """Steps that remove the copies on drives, the shown one last."""
-    local = [copy for copy in reversed(copies) if isinstance(copy.branch, LocalBranch)]
-    return [Step("unlink", _number(copy.branch), copy.attr.ino, path) for copy in local]
+    """Steps that remove these copies, the shown one last among the drives."""
+    return [Step("unlink", _number(copy.branch), copy.attr.ino, path) for copy in reversed(copies)]

@@ -250,6 +250,7 @@ class Stream:
 
     def plan(self, extent: Extent, ahead: bool = False) -> Block:
         """Locked. Ask for an extent at or after `tail`, inside one chunk, with no block on it."""
+        assert extent.start % PIECE == 0, "a block of part of a piece would answer for all of it"
         block = Block(self.file, extent, self)
         block.ahead = ahead
         block.register()

@@ -48,7 +48,7 @@ class Union(Branch):
     def __init__(self, drives: Sequence[LocalBranch], remote: RemoteBranch, placement: Place, journal: Journal) -> None:
         self._drives = list(drives)
         self._placement = placement
-        self.intents = Intents(remote.names, journal, {branch.drive.number: branch for branch in drives})
+        self.intents = Intents(remote, journal, {branch.drive.number: branch for branch in drives})
         self.lookup = Lookup([*drives, remote], self.intents.check)
         self._parents = Parents(self.lookup)
         self._renaming = Renaming(self.lookup, self._parents, remote, self.intents)

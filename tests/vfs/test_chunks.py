@@ -85,6 +85,11 @@ def read_on(count: int, size: int = PIECE, begin: int = 0) -> Run:
     return run
 
 
+@given(st.integers(0, 1 << 40), st.integers(1, CHUNK))
+def test_reading_ahead_begins_on_a_piece(offset: int, size: int) -> None:
+    assert Run.starting(Extent(offset, offset + size)).frontier == chunks.floor(offset, PIECE)
+
+
 def test_a_first_read_asks_for_nothing_more() -> None:
     run = read_on(1)
     assert run.window(0.0, 1 << 40) == 0

@@ -193,6 +193,25 @@ def test_many_readers_of_many_files(make_setup: MakeSetup) -> None:
     eventually(lambda: setup.reader.stats().streams == 0)
 
 
+def test_what_was_read_may_be_dropped_at_any_time(make_setup: MakeSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block that a read waited for may be out of memory again before the read goes on to read ahead."""
+    setup = make_setup(0, memory=8 * CHUNK)
+    read_ahead = Reader._read_ahead
+
+    def dropped(reader: Reader, *args: object) -> None:
+        reader._fetcher.settle()
+        eventually(lambda: all(block.filled == block.extent.size for block in list(handle.file.blocks.values())))
+        with reader._lock:
+            reader._memory.forget()
+        read_ahead(reader, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reader, "_read_ahead", dropped)
+    handle = setup.open()
+    for begin in (10_000, 9 * CHUNK + 77, 20 * CHUNK + PIECE - 1):
+        for size in (4096, PIECE, CHUNK):
+            read_through(handle, size, begin, begin + 12 * size)
+
+
 def test_many_threads_of_one_handle(setup: Setup) -> None:
     handle = setup.open()
 

@@ -1,0 +1,80 @@
+"""What mediapool knows of a path: read by `getfattr -n user.mediapool.source|drive|why` and `mediapool explain`.
+
+The attributes are answered, never stored or listed, so that copies (`cp -a`, rsync -X) do not carry them along.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from vfs.branch import Branch, error
+from vfs.local import LocalBranch
+from vfs.lookup import Copy, Lookup
+from vfs.nodes import RemoteFile
+from vfs.remote import RemoteBranch
+
+PREFIX = "user.mediapool."
+
+
+class About:
+    """Answers questions about paths. `placing` says in words where a new file at a path would go."""
+
+    def __init__(self, lookup: Lookup, placing: Callable[[str], str]) -> None:
+        self._lookup = lookup
+        self._placing = placing
+
+    def xattr(self, path: str, name: str) -> bytes:
+        """The value of a `user.mediapool.*` attribute; ENODATA for one that does not exist or does not apply."""
+        copies = self._lookup.all(path)
+        answer = {"source": _source, "drive": _drive}.get(name.removeprefix(PREFIX))
+        if answer is not None:
+            text = answer(copies[0].branch)
+        elif name == PREFIX + "why":
+            text = self._why(path, copies)
+        else:
+            text = None
+        if text is None:
+            raise error(errno.ENODATA, path)
+        return text.encode(errors="surrogateescape")
+
+    def describe(self, path: str) -> dict[str, Any]:
+        """All that is known of a path, as plain values; OSError if it is not there."""
+        copies = self._lookup.all(path)
+        shown = copies[0]
+        return {
+            "path": path,
+            "kind": "directory" if shown.attr.is_dir else "file",
+            "size": shown.attr.size,
+            "links": shown.attr.nlink,
+            "source": _source(shown.branch),
+            "drive": _drive(shown.branch),
+            "copies": [_drive(copy.branch) or _source(copy.branch) for copy in copies[1:]],
+            "why": self._why(path, copies),
+        }
+
+    def _why(self, path: str, copies: list[Copy]) -> str:
+        branch, attr = copies[0]
+        if attr.is_dir:
+            where = ", ".join(_drive(copy.branch) or "Real-Debrid" for copy in copies)
+            return f"a directory on {where}; {self._placing(path)}"
+        hidden = [_drive(copy.branch) or "Real-Debrid" for copy in copies[1:]]
+        also = f"; hidden below it: another copy on {', '.join(hidden)}" if hidden else ""
+        if isinstance(branch, RemoteBranch):
+            return f"its content lies at Real-Debrid: {_content(branch, path)}{also}"
+        return f"it lies on drive {_drive(branch)}{also}; {self._placing(path)}"
+
+
+def _source(branch: Branch) -> str:
+    return "drive" if isinstance(branch, LocalBranch) else "realdebrid"
+
+
+def _drive(branch: Branch) -> str | None:
+    return branch.drive.name if isinstance(branch, LocalBranch) else None
+
+
+def _content(branch: RemoteBranch, path: str) -> str:
+    node = branch.names.find(path)
+    if not isinstance(node, RemoteFile):
+        return "unknown"
+    kind, ident, part = node.key
+    return f"{kind} {ident}, file {part}" if part else f"{kind} {ident}"
