@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from checkout import checkout
 from mounting import ROOT, wait_for
 
 from cli import demo
@@ -32,6 +33,23 @@ def test_once_checks_itself_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.stdout.count("Real-Debrid (simulated)") == 3
     assert "Traceback" not in done.stderr
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.timeout(900)
+def test_the_first_command_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
+    clone, temporary = checkout(tmp_path / "a fresh clone"), tmp_path / "temporary"
+    temporary.mkdir()
+    # Nothing of this environment may help.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL", "PYTHON"))}
+    clean["PATH"] = os.pathsep.join(part for part in clean["PATH"].split(os.pathsep) if ".venv" not in part)
+    for _ in range(2):
+        done = subprocess.run(
+            [clone / "scripts/run", "--once"],
+            cwd="/", env={**clean, "TMPDIR": str(temporary)}, capture_output=True, text=True, timeout=800,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        assert done.stdout.count("\nok: ") == len(demo.CHECKS)
+        assert leftovers(temporary) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,14 +1,21 @@
-"""Torrents that leave the account, seen through a real mount: their names stay until somebody prunes them."""
+"""Torrents that leave the account, seen through a real mount.
+
+Those that left by themselves keep their names until somebody prunes them; those that mediapool added leave some
+time after their last name is gone.
+"""
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
 from conftest import MakeMount
 from mounting import Mounted, wait_for
 
-from debrid.simulator import Simulator
+from debrid.simulator import SimTorrent, Simulator
+from debrid.store import Store
 
 pytestmark = pytest.mark.mount
 
@@ -27,7 +34,7 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def tree(make_mount: MakeMount, simulator: Simulator) -> Mounted:
     mounted = make_mount()
-    debrid = f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 0.2\n'
+    debrid = f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 0.2\ndelete_after = 2\n'
     mounted.write_config(debrid=debrid)
     mounted.start()
     wait_for(lambda: all((mounted.path / COMPLETE / name).exists() for name in ("Gone", "Here")), "both torrents")
@@ -79,3 +86,38 @@ def test_pruned_names_come_back_only_with_a_new_addition(tree: Mounted, simulato
     simulator.add_torrent("Gone", files, hash=gone.hash)
     wait_for((tree.path / COMPLETE / "Gone").exists, "the torrent that was added anew")
     assert (tree.path / COMPLETE / "Gone/S1/film.mkv").read_bytes() == FILM
+
+
+def named(simulator: Simulator, name: str) -> SimTorrent:
+    return next(each for each in simulator.torrents if each.name == name)
+
+
+def mark_added_here(tree: Mounted, *torrents: SimTorrent) -> None:
+    with Store(tree.state / "debrid.db") as store:
+        for torrent in torrents:
+            store.mark_added_here(torrent.id, torrent.hash)
+
+
+def test_what_was_added_here_leaves_after_its_last_name(tree: Mounted, simulator: Simulator) -> None:
+    gone, here = named(simulator, "Gone"), named(simulator, "Here")
+    mark_added_here(tree, gone, here)
+    for name in ("Theirs", "Shared"):
+        simulator.add_torrent(name, {"/film.mkv": name.encode() * 1000})
+        wait_for((tree.path / COMPLETE / name / "film.mkv").exists, name)
+    mark_added_here(tree, named(simulator, "Shared"))
+    (tree.path / "media").mkdir()
+    os.link(tree.path / COMPLETE / "Shared/film.mkv", tree.path / "media/film.mkv")
+    film = (tree.path / COMPLETE / "Here/S1/film.mkv").open("rb")
+    assert film.read(1000) == FILM[:1000]
+
+    for torrent in ("Gone", "Here", "Theirs", "Shared"):
+        shutil.rmtree(tree.path / COMPLETE / torrent)
+    assert simulator.count("DELETE") == 0, "removing names deletes nothing"
+    wait_for(lambda: gone.id not in [each.id for each in simulator.torrents], "its leave")
+    time.sleep(3)
+    assert {each.name for each in simulator.torrents} == {"Here", "Theirs", "Shared"}
+    assert (tree.path / "media/film.mkv").read_bytes() == b"Shared" * 1000
+    assert film.read() == FILM[1000:]
+    film.close()
+    wait_for(lambda: here.id not in [each.id for each in simulator.torrents], "the leave of what was open")
+    assert {each.name for each in simulator.torrents} == {"Theirs", "Shared"}

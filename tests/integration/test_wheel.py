@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from checkout import checkout
 from mounting import ROOT, Mounted, wait_for
 
 pytestmark = [pytest.mark.mount, pytest.mark.timeout(600)]
@@ -21,13 +22,7 @@ def run(*command: object, **options: object) -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with sdist and wheel, built from what git knows of, as anybody who clones does."""
-    source = tmp_path_factory.mktemp("source")
-    listing = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
-    tracked = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, tracked.decode().split("\0")):
-        if (ROOT / name).exists():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    source = checkout(tmp_path_factory.mktemp("source"))
     out = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--outdir", out, source)
     return out
