@@ -24,7 +24,7 @@ from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
-from vfs.library import RemoteLibrary
+from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
 from vfs.names import Names
 from vfs.namesdb import NamesDb
@@ -86,7 +86,7 @@ class App:
         self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
         branches = [LocalBranch(drive, inodes, config.placement.min_free) for drive in self.drives]
-        remote = RemoteBranch(self.names, self.reader)
+        remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         union.intents.recover()
@@ -132,8 +132,12 @@ class App:
         self._closing.close()
 
     def named(self, info_hash: str) -> bool:
-        """Whether any file of this torrent has a name in the tree."""
-        return self.publisher.named(info_hash)
+        """Whether any file of this torrent has a name in the tree, or an open handle."""
+        return self.publisher.named(info_hash) or self._remote.is_open(info_hash)
+
+    def _released(self, key: Key) -> None:
+        if self.library is not None:
+            self.library.release(key)
 
     def _placing(self, path: str) -> str:
         """Where a new file at `path` would go, in words."""

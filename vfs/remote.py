@@ -32,6 +32,7 @@ class RemoteBranch(Branch):
         self._released = released
         self._lock = threading.Lock()
         self._open = OpenCount()
+        self._nodes: dict[int, RemoteFile] = {}  # those that are open
         self._hidden: dict[str, RemoteFile] = {}
 
     def __repr__(self) -> str:
@@ -56,6 +57,7 @@ class RemoteBranch(Branch):
             raise error(errno.EISDIR, path)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise self._not_writable(path)
+        self._nodes[node.ino] = node
         self._open.opened(node.ino)
         return RemoteHandle(self, node, self._reader.open(node.key, node.size))
 
@@ -150,14 +152,14 @@ class RemoteBranch(Branch):
     def closed(self, node: RemoteFile) -> None:
         """One handle of the file is closed."""
         if self._open.closed(node.ino):
+            self._nodes.pop(node.ino, None)
             with self._lock:
                 self._hidden = {path: kept for path, kept in self._hidden.items() if kept is not node}
             self.settle(node)
 
     def is_open(self, info_hash: str) -> bool:
-        """Whether somebody has a file of this torrent open that has no name any more."""
-        with self._lock:
-            return any(node.key[1] == info_hash for node in self._hidden.values())
+        """Whether somebody has a file of this torrent open."""
+        return any(node.key[1] == info_hash for node in list(self._nodes.values()))
 
     def settle(self, node: RemoteFile) -> None:
         """Let the content go if no name and no handle is left of it."""
