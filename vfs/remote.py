@@ -22,7 +22,7 @@ RENAME_EXCHANGE = 2
 class RemoteBranch(Branch):
     """The remote part of the tree. stat, list and open never wait: not for the network, not for SQLite.
 
-    Lock order: `_lock` guards what is hidden; it is a leaf.
+    Lock order: `_lock` guards what is open and hidden; only that of the count comes after it.
     """
 
     def __init__(self, names: Names, reader: Reader, released: Callable[[Key], None] = lambda key: None) -> None:
@@ -57,8 +57,9 @@ class RemoteBranch(Branch):
             raise error(errno.EISDIR, path)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise self._not_writable(path)
-        self._nodes[node.ino] = node
-        self._open.opened(node.ino)
+        with self._lock:
+            self._nodes[node.ino] = node
+            self._open.opened(node.ino)
         return RemoteHandle(self, node, self._reader.open(node.key, node.size))
 
     def _not_writable(self, path: str) -> OSError:
@@ -151,11 +152,12 @@ class RemoteBranch(Branch):
 
     def closed(self, node: RemoteFile) -> None:
         """One handle of the file is closed."""
-        if self._open.closed(node.ino):
-            self._nodes.pop(node.ino, None)
-            with self._lock:
-                self._hidden = {path: kept for path, kept in self._hidden.items() if kept is not node}
-            self.settle(node)
+        with self._lock:
+            if not self._open.closed(node.ino):
+                return
+            del self._nodes[node.ino]
+            self._hidden = {path: kept for path, kept in self._hidden.items() if kept is not node}
+        self.settle(node)
 
     def is_open(self, info_hash: str) -> bool:
         """Whether somebody has a file of this torrent open."""

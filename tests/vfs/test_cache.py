@@ -28,6 +28,12 @@ LENGTH = 64 * CHUNK
 MakeCache = Callable[..., ChunkCache]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine any disk may be slow; here everything is stored all the same."""
+    monkeypatch.setattr(cache_module, "PATIENCE", 60.0)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache"

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remote_bytes import FILM, SERIES, Source, content, eventually, file_bytes, nothing_left
 
+from vfs import cache as cache_module
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, PIECE
 from vfs.library import Key
@@ -52,6 +53,12 @@ class Setup:
 
 
 MakeSetup = Callable[..., Setup]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine any disk may be slow; here everything is stored all the same."""
+    monkeypatch.setattr(cache_module, "PATIENCE", 60.0)
 
 
 @pytest.fixture
@@ -454,6 +461,14 @@ def test_the_errno_of_the_library_is_kept(setup: Setup) -> None:
     assert caught.value.errno == errno.ETIMEDOUT
 
 
+def hung_up(setup: Setup, handle: RemoteReader) -> bool:
+    """Whether the silent response was closed; one that is new is given half a deadline, so it may take two."""
+    if setup.source.open:
+        with pytest.raises(OSError):
+            handle.read(PIECE, 0)
+    return setup.source.open == 0
+
+
 @pytest.mark.parametrize("where", ["gate", "flow"])
 def test_a_stalled_library_costs_no_more_than_the_deadline(make_setup: MakeSetup, where: str) -> None:
     setup = make_setup(deadline=0.1)
@@ -463,7 +478,7 @@ def test_a_stalled_library_costs_no_more_than_the_deadline(make_setup: MakeSetup
         handle.read(PIECE, 0)
     assert caught.value.errno == errno.EIO
     if where == "flow":
-        eventually(lambda: setup.source.open == 0)  # the hanging response was closed
+        eventually(lambda: hung_up(setup, handle))
     setup.source.release()
     right(handle, PIECE, 0)
     eventually(lambda: setup.reader.stats().streams == 0)
