@@ -122,16 +122,19 @@ def _wait(process: "subprocess.Popen[bytes]", stage: Stage, log: Path) -> None:
 
 def _show(stage: Stage) -> None:
     """The tree, and beside each file where its bytes lie."""
-    say(f"\n{stage.mount}")
+    rows: list[tuple[str, str, str]] = []
     for folder, folders, names in os.walk(stage.mount):
         folders.sort()
         depth = len(Path(folder).relative_to(stage.mount).parts)
         if depth:
-            say(f"{'    ' * (depth - 1)}{Path(folder).name}/")
+            rows.append((f"{'    ' * (depth - 1)}{Path(folder).name}/", "", ""))
         for name in sorted(names):
             path = Path(folder) / name
-            size = human_size(path.stat().st_size)
-            say(f"{'    ' * depth}{name}   {size}   {_source(stage, path)}")
+            rows.append((f"{'    ' * depth}{name}", human_size(path.stat().st_size), _source(stage, path)))
+    width = max(len(name) for name, _, _ in rows)
+    say(f"\n{stage.mount}")
+    for name, size, source in rows:
+        say(f"{name:{width}}   {size:9}  {source}".rstrip())
 
 
 def _source(stage: Stage, path: Path) -> str:
@@ -154,13 +157,14 @@ def _check(stage: Stage) -> None:
 
 
 def _stay(stage: Stage, config: Path) -> None:
-    film = remote_files(stage)[-1][0]
+    film = remote_files(stage)[-1][0].relative_to(stage.mount)
+    drives = next(iter(stage.drives.values())).parent
     program = shutil.which("mediapool") or f"{sys.executable} -m cli"
     say("\nTry in another terminal, and end this with Ctrl-C:")
-    say(f"  ls -lR {stage.mount}")
+    say(f"  cd {stage.mount}")
     say(f"  ffprobe {film}")
-    say(f"  cp {film} {stage.mount}/media/movies/      # then look into {next(iter(stage.drives.values())).parent}")
-    say(f"  ln {stage.mount}/personal/rip/notes.txt {stage.mount}/media/second-name.txt")
+    say(f"  cp {film} media/movies/      # one of the drives has it then: ls {drives}/*/media/movies")
+    say(f"  ln {film} media/movies/linked.mkv      # costs nothing: the same file at Real-Debrid")
     say(f"  {program} status --config {config}")
     threading.Event().wait()
 
