@@ -9,7 +9,7 @@ from typing import Any
 import vfs.mount
 from cli import pool
 from cli.config import Config
-from cli.daemon import Daemon
+from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.state import StateFolder
 from debrid.client import Client
 from debrid.leaving import Leaving
@@ -65,7 +65,14 @@ class App:
         self.torrents: Torrents | None = None
         library = self._open_account() if config.debrid.token else NoLibrary()
         self._open_tree(library, Inodes(db))
-        self.daemon = Daemon(config.http.address, self.status, self.listing, self.prune)
+        self.daemon = Daemon(
+            config.http.address,
+            {"/api/status": self.status, "/api/debrid/torrents": self.listing},
+            {
+                "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
+                "/api/explain": lambda body: self.explain(*explain_wanted(body)),
+            },
+        )
         closing.callback(self.daemon.close)
 
     def _open_account(self) -> RemoteLibrary:
@@ -164,6 +171,18 @@ class App:
     def listing(self) -> list[dict[str, Any]]:
         """Everything `mediapool debrid list` shows."""
         return [] if self.torrents is None else [asdict(entry) for entry in self.torrents.list()]
+
+    def explain(self, paths: list[str], size: int | None) -> list[dict[str, Any]]:
+        """What `mediapool explain` shows: what is at each path, and what each drive says to a new file there."""
+        return [self._explained(path, size) for path in paths]
+
+    def _explained(self, path: str, size: int | None) -> dict[str, Any]:
+        about = None
+        with suppress(FileNotFoundError):
+            about = self.about.describe(path)
+        verdicts = self.placement.explain(path, size)
+        drives = [{"drive": one.drive.name, "rank": one.rank, "reason": one.reason} for one in verdicts]
+        return {"path": path, "about": about, "drives": drives}
 
     def prune(self, hashes: list[str] | None, dry_run: bool) -> list[dict[str, Any]]:
         """What `mediapool debrid prune` does, as `debrid.pruning.prune`."""

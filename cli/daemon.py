@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ _LONGEST_BODY = 1 << 20  # bytes
 
 _HASH = re.compile("[0-9a-fA-F]{40}")
 
-Told = list[dict[str, Any]]
-Prune = Callable[[list[str] | None, bool], Told]
+# What a route answers to GET; and to POST, given the JSON body: ValueError says what is wrong with that.
+Get = Callable[[], Any]
+Post = Callable[[object], Any]
 
 
 class PortTaken(Exception):
@@ -38,19 +39,13 @@ class PortTaken(Exception):
 class Daemon:
     """Answers commands while the tree is mounted."""
 
-    def __init__(
-        self,
-        address: tuple[str, int],
-        status: Callable[[], dict[str, Any]],
-        listing: Callable[[], Told],
-        prune: Prune,
-    ) -> None:
+    def __init__(self, address: tuple[str, int], gets: Mapping[str, Get], posts: Mapping[str, Post]) -> None:
         """Listen at once, so that a taken port stops the mount before it begins; raises PortTaken.
 
-        The three do what the routes are for; `prune` gets the hashes, None for all, and whether only to tell.
+        `gets` and `posts`: what answers at which path.
         """
         self._token = secrets.token_urlsafe(32)
-        self._app = self._routes(status, listing, prune)
+        self._app = self._routes(gets, posts)
         host, port = address
         try:
             self._server = create_server(
@@ -68,13 +63,14 @@ class Daemon:
             ) from cause
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
 
-    def _routes(self, status: Callable[[], dict[str, Any]], listing: Callable[[], Told], prune: Prune) -> Flask:
+    def _routes(self, gets: Mapping[str, Get], posts: Mapping[str, Post]) -> Flask:
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
         app.before_request(self._check)
-        app.add_url_rule("/api/status", "status", lambda: jsonify(status()))
-        app.add_url_rule("/api/debrid/torrents", "torrents", lambda: jsonify(listing()))
-        app.add_url_rule("/api/debrid/prune", "prune", lambda: _pruned(prune), methods=["POST"])
+        for path, get in gets.items():
+            app.add_url_rule(path, path, lambda get=get: jsonify(get()))
+        for path, post in posts.items():
+            app.add_url_rule(path, path, lambda post=post: _posted(post), methods=["POST"])
         return app
 
     def _check(self) -> Response | None:
@@ -105,15 +101,13 @@ class Daemon:
         self._thread.join(5)
 
 
-def _pruned(prune: Prune) -> Response:
+def _posted(post: Post) -> Response:
     try:
-        hashes, dry_run = prune_wanted(request.get_json(silent=True))
+        return jsonify(post(request.get_json(silent=True)))
     except ValueError as error:
         return _refusal(str(error), 400)
-    try:
-        return jsonify(prune(hashes, dry_run))
     except (DebridError, OSError) as error:
-        log.warning("pruning failed: %s", error)
+        log.warning("%s failed: %s", request.path, error)
         return _refusal(str(error), 500)
 
 
@@ -132,6 +126,20 @@ def prune_wanted(body: object) -> tuple[list[str] | None, bool]:
     if not isinstance(hashes, list) or not all(isinstance(each, str) and _HASH.fullmatch(each) for each in hashes):
         raise ValueError('"hashes" must be null, for all, or a list of info hashes of 40 hexadecimal digits')
     return [each.lower() for each in hashes], dry_run
+
+
+def explain_wanted(body: object) -> tuple[list[str], int | None]:
+    """Paths in the tree, and the size in bytes of a new file if one is given. Raises ValueError."""
+    if not isinstance(body, dict) or set(body) != {"paths", "size"}:
+        raise ValueError('the body must be a JSON object of "paths" and "size"')
+    paths, size = body["paths"], body["size"]
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ValueError('"paths" must be a list of texts')
+    if any(part in ("..", ".", "") for path in paths if path for part in path.split("/")):
+        raise ValueError('"paths" must be relative to the root of the tree, without "." and ".."')
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise ValueError('"size" must be null or a number of bytes')
+    return paths, size
 
 
 def _refusal(text: str, status: int) -> Response:

@@ -74,7 +74,9 @@ def contact(pool: Mounted, pretended: Pretended) -> Iterator[Contact]:
     """A daemon that the commands of this pool find, as if the tree were mounted."""
     state = StateFolder(pool.state)
     state.acquire()
-    daemon = Daemon(("127.0.0.1", 0), dict, pretended.listing, pretended.prune)
+    gets = {"/api/debrid/torrents": pretended.listing}
+    posts = {"/api/debrid/prune": lambda body: pretended.prune(*prune_wanted(body))}
+    daemon = Daemon(("127.0.0.1", 0), gets, posts)
     daemon.start()
     contact = daemon.contact(pool.path)
     state.announce(contact)

@@ -1,6 +1,7 @@
 """Links, renames and removals of remote files through a real mount, beside local ones."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -209,3 +210,18 @@ def test_the_tree_says_where_things_lie(tree: Mounted) -> None:
     with pytest.raises(PermissionError):
         os.setxattr(film(tree), "user.mediapool.source", b"lies")
     assert os.listxattr(film(tree)) == []
+
+
+def test_explain_says_what_is_there_and_where_new_files_go(tree: Mounted) -> None:
+    (tree.path / "media/local.txt").write_text("x")
+    asked = tree.command("explain", str(tree.path / "media/local.txt"), str(film(tree)), "media/none", "--json")
+    local, remote, none = json.loads(asked.stdout)
+    assert local["about"]["source"] == "drive" and remote["about"]["source"] == "realdebrid" and none["about"] is None
+    assert {drive["drive"] for drive in none["drives"]} == {"drive1", "drive2", "drive3"}
+    told = tree.command("explain", "media/none", "--size", "900TiB").stdout
+    assert "Nothing is there" in told and told.count("900.0 TiB needed") == 3
+    too_large = json.loads(tree.command("explain", "media/none", "--size", "900TiB", "--json").stdout)
+    assert all(drive["rank"] is None for drive in too_large[0]["drives"])
+    for arguments in (["/etc/passwd"], ["x", "--size", "many"], ["../x"]):
+        refused = tree.command("explain", *arguments)
+        assert refused.returncode != 0 and "Traceback" not in refused.stderr, refused

@@ -1,0 +1,72 @@
+"""`mediapool explain`: where a path lies, why, and where a new file there would go."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.config import Config
+from cli.options import call, config_option, load, mounted
+from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
+from cli.sizes import parse_size
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--size", help="Say where a new file of this size would go, as in 40GiB.")
+@config_option
+@json_option
+def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, as_json: bool) -> None:
+    """Say where PATH lies and why, and what each drive would say to a new file there.
+
+    PATH is in the tree, as in /data/media/x, or relative to its root; it need not exist.
+
+    \b
+    Example:
+      mediapool explain /data/media/movies/new.mkv --size 40GiB
+    """
+    config = load(config_file)
+    try:
+        wanted = None if size is None else parse_size(size)
+    except ValueError as error:
+        fail(f"--size {size}: {error}")
+    inner = [_inside(config, path) for path in paths]
+    answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
+    if as_json:
+        print_json(answers)
+        return
+    for number, answer in enumerate(answers):
+        if number:
+            say()
+        _show(answer)
+
+
+def _inside(config: Config, path: str) -> str:
+    """The path below the root of the tree."""
+    root = config.mount.path
+    if not path.startswith("/"):
+        here = Path.cwd() / path
+        return str(here.relative_to(root)) if here.is_relative_to(root) else path.strip("/")
+    whole = Path(path)
+    if not whole.is_relative_to(root):
+        fail(f"{path} does not lie below {root}.", "Name a path in the tree.")
+    return "" if whole == root else str(whole.relative_to(root))
+
+
+def _show(answer: Mapping[str, Any]) -> None:
+    about = answer["about"]
+    say(f"/{answer['path']}")
+    if about is None:
+        say("Nothing is there.")
+    else:
+        fields = [("Kind", about["kind"]), ("Links", about["links"]), ("Why", about["why"])]
+        if about["kind"] == "file":
+            fields.insert(1, ("Size", human_size(about["size"])))
+        print_fields(fields)
+    say("A new file there:")
+    rows = [(one["rank"] or "-", one["drive"], one["reason"]) for one in answer["drives"]]
+    print_table(("Order", "Drive", "Reason"), rows, right=(0,))
+
+
+commands = [explain]
