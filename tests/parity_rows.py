@@ -15,6 +15,7 @@ import pickle
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -457,6 +458,40 @@ def list_a_big_folder_while_removing(root: Path) -> Any:
 @row("readdir", "stat")
 def listing_and_stat_agree(root: Path) -> Any:
     return [e.name for e in os.scandir(root) if e.inode() != os.lstat(e.path).st_ino]
+
+
+def listed(root: Path, change: Callable[[], Any], *paths: Path) -> list[Any]:
+    """Facts of `paths` after a listing of `root` that began before `change` and went on after it."""
+    entries = os.scandir(root)
+    change()
+    for _ in entries:
+        pass
+    return [failing(facts, path) for path in paths]
+
+
+@row("readdir", "opendir", "chmod", "link", "rename", "unlink", "rmdir")
+def changes_during_a_listing_show(root: Path) -> Any:
+    file, big, folder, second = (root / name for name in ("file", "big", "folder", "folder/second"))
+    results = [
+        listed(root, lambda: file.chmod(0o611), file),
+        listed(root, lambda: os.link(file, second), file),
+        listed(root, second.unlink, file),
+        listed(root, lambda: big.rename(second), big, second),
+        listed(root, lambda: second.replace(file), file, second),
+        listed(root, lambda: (file.unlink(), file.mkdir()), file),
+        listed(root, file.rmdir, file),
+    ]
+    before = folder.stat().st_mtime_ns
+    time.sleep(0.02)
+    return [*results, listed(root, (folder / "new").touch, folder / "new"), folder.stat().st_mtime_ns == before]
+
+
+@row("readdir", "opendir", "write", "truncate")
+def sizes_during_a_listing_show(root: Path) -> Any:
+    file, big = root / "file", root / "big"
+    return listed(root, lambda: file.write_bytes(b"longer than before"), file), listed(
+        root, lambda: os.truncate(big, 5), big
+    )
 
 
 @row("fsyncdir", "opendir")

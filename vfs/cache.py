@@ -103,8 +103,8 @@ class ChunkCache:
     things, or what the filesystem says. No method raises afterwards.
     """
 
-    def __init__(self, directory: str, size: int, *, min_free: int = 0) -> None:
-        self._directory = directory
+    def __init__(self, directory: str | os.PathLike[str], size: int, *, min_free: int = 0) -> None:
+        self._directory = os.fspath(directory)
         self._limit = size
         self._min_free = min_free
         self._lock = threading.Lock()
@@ -118,7 +118,7 @@ class ChunkCache:
         self._shelves: dict[bool, _Shelf] = {}  # by "is an edge"
         self._open = size > 0
         if self._open:
-            self._claim = claim(directory)
+            self._claim = claim(self._directory)
             try:
                 self._open_shelves()
             except BaseException:

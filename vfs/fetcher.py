@@ -46,7 +46,7 @@ class Fetcher:
         """Bytes that one run may have ahead of its reader: half of all is for what was read lately."""
         return self.memory.limit // 2 // max(1, self._busy)
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """OSError if there are more calls of the library than any number of patient readers explains."""
         if len(self.streams) >= self._most + self._most_ahead:
             raise OSError(errno.EIO, f"{len(self.streams)} calls of the library have not returned")
@@ -63,7 +63,8 @@ class Fetcher:
         segment = run.segment(now, run.window(now, self.share), self._parallel)
         stop = ceil(extent.start + segment, run.unit, file.length)
         if not stream:
-            self.check()
+            if not ahead:
+                self._check()
             if not segment or not self.may_open(file, run, runs, now):
                 stop = 0
             stream = self._open(file, Extent(extent.start, max(missing[-1].stop, stop)), run)
@@ -83,10 +84,11 @@ class Fetcher:
         return len(self.streams) < self._most_ahead or self._make_way(self.streams)
 
     def _make_way(self, streams: Iterable[Stream]) -> bool:
-        stream = max(streams, key=lambda stream: stream.resting)
-        if stream.waiting or stream.resting < RESTING:
+        resting = [stream for stream in streams if not (stream.waiting or stream.abandoned)]
+        longest = max(resting, key=lambda stream: stream.resting, default=None)
+        if not longest or longest.resting < RESTING:
             return False
-        self.abandon(stream)
+        self.abandon(longest)
         return True
 
     def _open(self, file: OpenFile, extent: Extent, run: Run) -> Stream:

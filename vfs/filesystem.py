@@ -6,19 +6,24 @@ leading slash. No method waits for the network but `read`.
 """
 
 import errno
-import itertools
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, error
-from vfs.handles import DirectoryHandle, Entry, Handles
+from vfs.handles import DirectoryHandle, Handles, Listing
+from vfs.renaming import RENAME_EXCHANGE
 from vfs.shown import Shown
 from vfs.union import Union
 
+# How often something is looked at again because it changes while we look.
+_LOOKS = 4
 # mergerfs and others answer ENOENT here, since they search first; POSIX wants to hear of the name itself.
 _NAME_MAX = 255
+# "." and "..", at the beginning of each listing.
+_DOTS = 2
 
 
 class Opened(NamedTuple):
@@ -40,8 +45,13 @@ class FileSystem:
     # Names.
 
     def stat(self, path: str) -> Attr:
-        attr = self._union.stat(_checked(path))
-        self.shown.note(path, attr)
+        for _ in range(_LOOKS):
+            mark = self.shown.mark()
+            attr = self._union.stat(_checked(path))
+            self.shown.note(path, attr)
+            # Whoever changed it before the note did not have it forgotten.
+            if not self.shown.outdated(mark, path, attr.ino):
+                break
         return attr
 
     def readlink(self, path: str) -> str:
@@ -49,35 +59,44 @@ class FileSystem:
 
     def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
         self._union.mknod(_checked(path), mode, device, caller)
+        self.shown.moved(path)
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
         self._union.mkdir(_checked(path), mode, caller)
+        self.shown.moved(path)
 
     def symlink(self, target: str, path: str, caller: Caller) -> None:
         self._union.symlink(target, _checked(path), caller)
+        self.shown.moved(path)
 
     def link(self, source: str, path: str) -> None:
         self._union.link(source, _checked(path))
+        self.shown.moved(path)
         self.shown.changed(self._union.stat(path).ino, source)
 
     def unlink(self, path: str) -> None:
         ino = self._union.stat(path).ino
         self._union.unlink(path)
+        self.shown.moved(path)
         self.shown.changed(ino)
 
     def rmdir(self, path: str) -> None:
         self._union.rmdir(path)
+        self.shown.moved(path)
 
     def rename(self, source: str, target: str, flags: int) -> None:
         """renameat2(2) with its flags."""
         replaced = self._ino_of(target)
         self._union.rename(source, _checked(target), flags)
         self._handles.renamed(source, target)
+        self.shown.moved(source, target)
         if replaced is not None:
             self.shown.changed(replaced)
-        moved = self._ino_of(target)
+        moved = self._attr_of(target)
         if moved is not None:
-            self.shown.changed(moved)
+            self.shown.changed(moved.ino)
+            if moved.is_dir or flags == RENAME_EXCHANGE:
+                self.shown.moved_folder()
 
     def truncate(self, path: str, size: int) -> None:
         self._union.truncate(path, size)
@@ -107,10 +126,12 @@ class FileSystem:
     def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
         _must_be_theirs(path, name)
         self._union.setxattr(path, name, value, flags)
+        self._changed_at(path)
 
     def removexattr(self, path: str, name: str) -> None:
         _must_be_theirs(path, name)
         self._union.removexattr(path, name)
+        self._changed_at(path)
 
     def space(self) -> Space:
         return self._union.space()
@@ -126,7 +147,9 @@ class FileSystem:
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> Opened:
         """open(2) with O_CREAT; opens what is there already unless O_EXCL is given."""
         try:
-            return self._opened(path, self._union.create(_checked(path), flags, mode, caller))
+            opened = self._opened(path, self._union.create(_checked(path), flags, mode, caller))
+            self.shown.moved(path)
+            return opened
         except FileExistsError:
             # Somebody was faster, as between the kernel's look and its call anybody can be.
             if flags & os.O_EXCL:
@@ -137,7 +160,9 @@ class FileSystem:
         return Opened(self._handles.add(path, handle), handle.immutable)
 
     def fstat(self, fh: int) -> Attr:
-        return self._handles.file(fh).stat()
+        attr = self._handles.file(fh).stat()
+        self.shown.note(self._handles.path(fh), attr)
+        return attr
 
     def read(self, fh: int, size: int, offset: int) -> bytes:
         return self._handles.file(fh).read(size, offset)
@@ -192,9 +217,32 @@ class FileSystem:
     def opendir(self, path: str) -> int:
         return self._handles.add(path, DirectoryHandle(self._read_directory(path)))
 
-    def readdir(self, fh: int, offset: int) -> list[Entry]:
-        """All entries of the open directory, "." and ".." first; offset 0 reads them anew."""
-        return self._handles.directory(fh).entries(offset, lambda: self._read_directory(self._handles.path(fh)))
+    def readdir(self, fh: int, offset: int) -> Iterator[tuple[int, str, Attr]]:
+        """Entries of the open directory from `offset` on, "." and ".." first, each after the offset that follows it.
+
+        Offset 0 reads them anew. Attributes are current when they are yielded, and names that are gone left out:
+        the kernel takes each entry for as good as an answer to lookup.
+        """
+        path = self._handles.path(fh)
+        prefix = f"{path}/" if path else ""
+        mark, entries = self._handles.directory(fh).listing(offset, lambda: self._read_directory(path))
+        for index in range(offset, len(entries)):
+            name, attr = entries[index]
+            current = self._current(prefix + name, attr, mark) if index >= _DOTS else attr
+            if current is not None:
+                yield index + 1, name, current
+
+    def _current(self, path: str, attr: Attr, mark: int) -> Attr | None:
+        """What stat says of `path`: `attr`, found after `mark`, unless it has changed since; None if it is gone."""
+        self.shown.note(path, attr)
+        if not self.shown.outdated(mark, path, attr.ino):
+            return attr
+        try:
+            return self.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return attr
 
     def fsyncdir(self, fh: int) -> None:
         self._union.fsyncdir(self._handles.path(fh))
@@ -202,13 +250,10 @@ class FileSystem:
     def releasedir(self, fh: int) -> None:
         self._handles.remove(fh)
 
-    def _read_directory(self, path: str) -> list[Entry]:
+    def _read_directory(self, path: str) -> Listing:
+        mark = self.shown.mark()
         here = self._union.stat(path)
-        entries = list(itertools.chain(((".", here), ("..", here)), self._union.entries(path)))
-        prefix = f"{path}/" if path else ""
-        for name, attr in entries:
-            self.shown.note(prefix + name, attr)
-        return entries
+        return Listing(mark, [(".", here), ("..", here), *self._union.entries(path)])
 
     def close(self) -> None:
         """Close every file still open; the last call of all."""
@@ -223,8 +268,12 @@ class FileSystem:
         self.shown.changed(handle.ino, through=self._handles.path(fh))
 
     def _ino_of(self, path: str) -> int | None:
+        attr = self._attr_of(path)
+        return attr and attr.ino
+
+    def _attr_of(self, path: str) -> Attr | None:
         try:
-            return self._union.stat(path).ino
+            return self._union.stat(path)
         except OSError:
             return None
 

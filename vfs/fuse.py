@@ -230,12 +230,11 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
 
     def readdir_fuse_3(self, _path: None, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> None:
         plus = _FILL_DIR_PLUS if flags & _READDIR_PLUS else 0
-        entries, stat = self._fs.readdir(fip.contents.fh, offset), mfusepy.c_stat()
-        for index in range(offset, len(entries)):
-            name, attr = entries[index]
+        stat = mfusepy.c_stat()
+        for following, name, attr in self._fs.readdir(fip.contents.fh, offset):
             pack_stat(stat, attr)
             # Offsets other than 0 let libfuse stop when its buffer is full, and pass the attributes on.
-            if filler(buf, os.fsencode(name), stat, index + 1, plus):
+            if filler(buf, os.fsencode(name), stat, following, plus):
                 break
 
     def fsyncdir(self, _path: None, _data_only: int, fip: Any) -> None:

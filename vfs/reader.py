@@ -280,7 +280,7 @@ class Reader:
             with self._lock:
                 if held:
                     run.frontier = max(run.frontier, held.stop)
-                elif step.start // PIECE not in file.blocks and not handle.closed:
+                elif step.start // PIECE not in file.blocks and self._open and not handle.closed:
                     self._fetcher.fetch(file, run, handle.runs, step, ahead=True)
 
     def _next_ahead(self, handle: RemoteReader, run: Run, extent: Extent) -> Extent | None:
@@ -291,7 +291,7 @@ class Reader:
             window = run.window(now, self._fetcher.share)
             target = ceil(extent.stop + window, run.unit, file.length) if window else 0
             run.frontier = file.present(max(run.frontier, floor(extent.start, PIECE)), target)
-            if run.frontier >= target or handle.closed:
+            if run.frontier >= target or handle.closed or not self._open:
                 return None
             if not file.joinable(run.frontier) and not self._fetcher.may_open(file, run, handle.runs, now):
                 return None

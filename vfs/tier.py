@@ -100,7 +100,9 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             with open(os.path.join(self._directory, filename), "rb", buffering=0) as file:
                 data = file.readall()
         except OSError as error:
-            raise DamagedError(filename) from error
+            if error.errno in (errno.ENOENT, errno.EIO):
+                raise DamagedError(filename) from error
+            raise  # no descriptors left, say: a miss, but no reason to drop it
         if xxhash.xxh3_128_hexdigest(data) != match[1]:
             raise DamagedError(filename)
         return data

@@ -30,6 +30,7 @@ WRITE_INTO_FILES = {
     "open_appending",
     "open_sync",
     "open_truncating",
+    "sizes_during_a_listing_show",
     "truncate_by_descriptor",
     "truncate_by_path",
     "unlink_while_open",

@@ -311,6 +311,21 @@ def test_a_damaged_chunk_is_dropped_and_counts_as_missing(make_cache: MakeCache,
     assert holds(cache, 3)
 
 
+def test_being_out_of_descriptors_is_no_damage(make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = make_cache()
+    fill(cache, 3)
+
+    def no_open(*args: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tier_module, "open", no_open, raising=False)
+        assert not holds(cache, 3)
+        cache.flush()
+    assert holds(cache, 3)
+    assert cache.stats().damaged == 0
+
+
 class Bomb:
     """What a planted row would run when it is unpickled."""
 

@@ -179,8 +179,9 @@ def test_any_reads(make_setup: MakeSetup, reads: list[tuple[int, int]], two: boo
     setup.close()
 
 
-def test_many_readers_of_many_files(make_setup: MakeSetup) -> None:
-    setup = make_setup(64 * CHUNK, memory=16 * CHUNK)
+@pytest.mark.parametrize(("cache", "memory"), [(64 * CHUNK, 16 * CHUNK), (0, 8 * CHUNK)])
+def test_many_readers_of_many_files(make_setup: MakeSetup, cache: int, memory: int) -> None:
+    setup = make_setup(cache, memory=memory)
 
     def work(number: int) -> None:
         chance = random.Random(number)

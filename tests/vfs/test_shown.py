@@ -44,3 +44,28 @@ def test_the_map_does_not_grow(monkeypatch) -> None:
         now[0] += 0.01
         shown.note(f"n{number}", FILE._replace(ino=number))
     assert len(shown._paths) < 2_500
+
+
+def test_what_changed_after_a_mark_is_outdated() -> None:
+    shown, _ = watched(60)
+    before = shown.mark()
+    shown.changed(7)
+    shown.moved("folder/new")
+    after = shown.mark()
+    assert shown.outdated(before, "any", 7)
+    assert shown.outdated(before, "folder/new", 9) and shown.outdated(before, "folder", 9)
+    assert not shown.outdated(before, "other", 9)
+    assert not shown.outdated(after, "folder/new", 7)
+    shown.moved_folder()
+    assert shown.outdated(after, "other", 9)
+
+
+def test_a_forgotten_change_makes_everything_before_it_outdated() -> None:
+    shown, _ = watched(60)
+    marks = []
+    for number in range(25_000):
+        marks.append(shown.mark())
+        shown.changed(number)
+    assert all(shown.outdated(mark, "any", number) for number, mark in enumerate(marks))
+    assert not shown.outdated(marks[-1], "other", 1)
+    assert len(shown._changes) <= 10_000

@@ -98,13 +98,9 @@ def test_nothing_is_read_that_was_not_planned(bench: Bench) -> None:
 
 
 def test_first_bytes_are_there_before_the_block_is_complete(bench: Bench) -> None:
-    bench.source.flow.clear()
+    portions = threading.Semaphore(2)  # one for the call of `stream`, one for the first piece
+    bench.source.fail = lambda key, offset: None if portions.acquire(timeout=20) else OSError("stuck")
     _, (block,) = bench.stream(0, CHUNK, (0, CHUNK))
-    portions = threading.Semaphore(0)
-    bench.source.fail = lambda key, offset: portions.acquire() and None
-    portions.release()  # for the call of `stream`
-    bench.source.flow.set()
-    portions.release()
     with bench.memory.lock:
         assert block.wait(PIECE, time.monotonic() + 20)
     assert block.filled == PIECE
