@@ -48,6 +48,8 @@ from cli.problems import (
 )
 
 _APP = "mediapool"
+# Bytes; with less there is no room for one stream and one reader beside it.
+LEAST_MEMORY = 8 << 20
 _PREFIX = "MEDIAPOOL_"
 
 
@@ -132,6 +134,13 @@ class CacheConfig(Section):
     size: values.SomeSize = _key("10GiB", "The most that the cache holds.")
     min_free: values.Size = _key("2GiB", "Free space that the cache leaves on its disk.")
     memory: values.Size = _key("128MiB", "The most memory for remote bytes on their way.")
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, memory: int) -> int:
+        if memory < LEAST_MEMORY:
+            raise refuse("It is too little to read with.", 'Give at least "8MiB".')
+        return memory
 
 
 class HttpConfig(Section):

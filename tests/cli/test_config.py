@@ -225,12 +225,12 @@ def test_the_environment_goes_before_the_file() -> None:
         "MEDIAPOOL_CACHE__MEMORY": "",
         "PATH": "/usr/bin",
     }
-    config = parse('[mount]\npath = "/data"\ncache_seconds = 7\n[cache]\nmemory = "1MiB"', None, environ)
+    config = parse('[mount]\npath = "/data"\ncache_seconds = 7\n[cache]\nmemory = "9MiB"', None, environ)
     assert config.debrid.token is not None
     assert config.debrid.token.get_secret_value() == "123456"
     assert (config.mount.path, config.mount.umask, config.mount.allow_other) == (Path("/srv"), 0o077, True)
     assert config.mount.cache_seconds == 7
-    assert (config.cache.size, config.cache.memory) == (5 * 2**30, 2**20)
+    assert (config.cache.size, config.cache.memory) == (5 * 2**30, 9 * 2**20)
 
 
 def test_every_key_can_come_from_the_environment() -> None:
@@ -390,3 +390,9 @@ def test_the_default_places_are_the_platforms(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("XDG_CACHE_HOME", "/c")
     config = config_module.parse("")
     assert (config.state.path, config.cache.path) == (Path("/s/mediapool"), Path("/c/mediapool"))
+
+
+def test_memory_too_small_to_read_with_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"\[cache\] memory.*\n.*too little.*\n.*8MiB"):
+        parse('[cache]\nmemory = "7MiB"\n')
+    assert parse('[cache]\nmemory = "8MiB"\n').cache.memory == 8 << 20

@@ -138,7 +138,7 @@ def test_the_journal_shows_what_came_without_secrets(sim, api) -> None:
 
 
 def test_the_journal_counts_parallel_requests(sim, api) -> None:
-    sim.faults.api_latency = 0.15
+    sim.faults.api_latency = 1.0
     threads = [threading.Thread(target=api.call, args=("GET", "/time")) for _ in range(3)]
     for thread in threads:
         thread.start()
