@@ -11,6 +11,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ class Daemon:
         if self._thread.ident is None:
             self._server.close()
             return
-        # In its own thread, which might be polling what is closed.
-        self._server.trigger.pull_trigger(self._server.close)
+        # In its own thread, which might be polling what is closed. It may do so before we have woken it, since any
+        # answer that ends wakes it as well.
+        with suppress(OSError):
+            self._server.trigger.pull_trigger(self._server.close)
         self._thread.join(5)
 
 
