@@ -20,6 +20,7 @@ from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Branch, Handle, error
 from vfs.inodes import Inodes
+from vfs.localhandle import LocalHandle, by_proc
 from vfs.opencount import OpenCount
 
 # O_CREAT and O_EXCL were dealt with before, O_DIRECT would demand aligned buffers of us, and the kernel has followed
@@ -74,16 +75,16 @@ class LocalBranch(Branch):
         the end of such a path is never followed further.
         """
         if path in self._hidden:
-            yield _by_proc(self._hidden[path][1])
+            yield by_proc(self._hidden[path][1])
             return
         with self._at(path) as (dirfd, name):
             fd = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
         try:
-            yield _by_proc(fd)
+            yield by_proc(fd)
         finally:
             os.close(fd)
 
-    def _attr(self, st: os.stat_result, dirfd: int, name: str) -> Attr:
+    def attr_of(self, st: os.stat_result, dirfd: int, name: str) -> Attr:
         visible = self._inodes.visible(self.drive.number, st.st_ino, lambda: beneath.birth_time_ns(dirfd, name) or 0)
         return Attr.of(st, visible)
 
@@ -98,9 +99,9 @@ class LocalBranch(Branch):
     def stat(self, path: str) -> Attr:
         if self._hidden and path in self._hidden:
             fd = self._hidden[path][1]
-            return self._attr(os.fstat(fd), fd, "")
+            return self.attr_of(os.fstat(fd), fd, "")
         with self._at(path) as (dirfd, name):
-            return self._attr(os.stat(name, dir_fd=dirfd, follow_symlinks=False), dirfd, name)
+            return self.attr_of(os.stat(name, dir_fd=dirfd, follow_symlinks=False), dirfd, name)
 
     def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
         fd = self.drive.require().open_dir(path)
@@ -119,7 +120,7 @@ class LocalBranch(Branch):
                         continue
                     # A name that vanished since the kernel listed it is simply not there any more.
                     with contextlib.suppress(FileNotFoundError):
-                        yield entry.name, self._attr(entry.stat(follow_symlinks=False), fd, entry.name)
+                        yield entry.name, self.attr_of(entry.stat(follow_symlinks=False), fd, entry.name)
         finally:
             os.close(fd)
 
@@ -136,7 +137,7 @@ class LocalBranch(Branch):
             self._must_be_writable(path)
         flags = flags & ~_NOT_PASSED
         if path in self._hidden:
-            return LocalHandle(self, os.open(_by_proc(self._hidden[path][1]), flags | os.O_CLOEXEC))
+            return LocalHandle(self, os.open(by_proc(self._hidden[path][1]), flags | os.O_CLOEXEC))
         with self._at(path) as (dirfd, name):
             return LocalHandle(self, os.open(name, flags | _ALWAYS, dir_fd=dirfd))
 
@@ -298,64 +299,5 @@ class LocalBranch(Branch):
             os.close(fd)
 
 
-class LocalHandle(Handle):
-    """One open file of a drive."""
-
-    def __init__(self, branch: LocalBranch, fd: int) -> None:
-        self.branch = branch
-        self.fd = fd
-        st = os.fstat(fd)
-        self._ino = st.st_ino
-        self.ino = branch._attr(st, fd, "").ino
-        branch.open_count.opened(self._ino)
-
-    def stat(self) -> Attr:
-        return self.branch._attr(os.fstat(self.fd), self.fd, "")
-
-    def read(self, size: int, offset: int) -> bytes:
-        return os.pread(self.fd, size, offset)
-
-    def write(self, data: bytes | memoryview, offset: int) -> int:
-        view = memoryview(data)
-        done = os.pwrite(self.fd, view, offset)
-        while done < len(view):
-            # A short write is a full disk or a signal; the next one says which.
-            done += os.pwrite(self.fd, view[done:], offset + done)
-        return done
-
-    def truncate(self, size: int) -> None:
-        os.ftruncate(self.fd, size)
-
-    def allocate(self, mode: int, offset: int, length: int) -> None:
-        syscalls.fallocate(self.fd, mode, offset, length)
-
-    def seek(self, offset: int, whence: int) -> int:
-        return os.lseek(self.fd, offset, whence)
-
-    def chmod(self, mode: int) -> None:
-        os.fchmod(self.fd, mode)
-
-    def chown(self, uid: int, gid: int) -> None:
-        os.fchown(self.fd, uid, gid)
-
-    def utime(self, atime_ns: int, mtime_ns: int) -> None:
-        syscalls.utimens(_by_proc(self.fd), atime_ns, mtime_ns)
-
-    def flush(self) -> None:
-        # Network filesystems report delayed write errors at close(2), and only there.
-        os.close(os.dup(self.fd))
-
-    def fsync(self, data_only: bool) -> None:
-        (os.fdatasync if data_only else os.fsync)(self.fd)
-
-    def close(self) -> None:
-        os.close(self.fd)
-        self.branch.closed(self._ino)
-
-
 def _writes(flags: int) -> bool:
     return flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
-
-
-def _by_proc(fd: int) -> str:
-    return f"/proc/self/fd/{fd}"
