@@ -31,6 +31,7 @@ from vfs.namesdb import NamesDb
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
+from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
 from vfs.union import Union
 
@@ -96,6 +97,10 @@ class App:
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
+        self.relocating = Relocating(
+            union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free
+        )
+        self.relocating.recover()
         union.intents.recover()
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds)

@@ -199,6 +199,10 @@ class Root:
         with self.parent(rel) as (dirfd, name):
             return os.open(name, _DIRECTORY | os.O_RDONLY, dir_fd=dirfd)
 
+    def real_path(self) -> str:
+        """Where the root is now, links resolved, as the kernel says it."""
+        return os.readlink(f"/proc/self/fd/{self._fd}")
+
     def statvfs(self) -> "os.statvfs_result":
         """Room of the filesystem that holds the root."""
         return os.fstatvfs(self._fd)

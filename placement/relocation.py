@@ -75,6 +75,7 @@ class Relocation:
         self._stamp: Stamp | None = None
         self._swapped = False
         self._committed = False
+        self._given_up = False
 
     def run(self) -> Moved:
         """Do it; any error before the commit undoes all. OSError."""
@@ -84,9 +85,14 @@ class Relocation:
         try:
             return self._carry()
         except BaseException:
-            if not self._committed:
-                self._undo()
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        """Undo all, once, unless it is committed."""
+        if not self._committed and not self._given_up:
+            self._given_up = True
+            self._undo()
 
     def _refuse_occupied(self) -> None:
         """Look at the names known so far, so that nothing is copied in vain; making the names decides."""
@@ -108,7 +114,12 @@ class Relocation:
                 if self._original.stamp() != self._stamp:
                     self._allowance = self._allowance.in_a_hurry()
                     self._duplicate(running=False)
-                return self._change_over(names)
+                try:
+                    return self._change_over(names)
+                except BaseException:
+                    # Under the freeze, or what is written to the copy meanwhile would be lost.
+                    self._give_up()
+                    raise
         raise OSError(errno.EBUSY, "its other names cannot be found, or keep changing")
 
     def _frozen(self, names: Sequence[str]) -> AbstractContextManager[None]:
@@ -208,7 +219,7 @@ class Relocation:
                 drive.usage.placed(delta)
 
     def _undo(self) -> None:
-        """Give up; what cannot be undone now is left to recovery."""
+        """What cannot be undone now is left to recovery."""
         try:
             if self._swapped:
                 self._swap_back()

@@ -635,6 +635,18 @@ def unlink_sticky(root: Path) -> Any:
     return failing(os.unlink, root / "open/roots"), failing(os.unlink, root / "folder/inside")
 
 
+@row("link", "unlink", "fstat", "release")
+def one_of_two_names_goes_while_open(root: Path) -> Any:
+    os.link(root / "file", root / "other")
+    with open(root / "other", "rb", buffering=0) as file:
+        (root / "other").unlink()
+        counts = [os.fstat(file.fileno()).st_nlink, (root / "file").stat().st_nlink]
+        os.fchmod(file.fileno(), 0o611)
+        counts.append(os.fstat(file.fileno()).st_nlink)
+        (root / "file").unlink()
+        return counts, os.fstat(file.fileno()).st_nlink
+
+
 @row("unlink", "read", "write", "fstat", "release")
 def unlink_while_open(root: Path) -> Any:
     with open(root / "file", "r+b", buffering=0) as file:

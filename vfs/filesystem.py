@@ -14,7 +14,7 @@ from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, error
 from vfs.handles import DirectoryHandle, Handles, Listing
-from vfs.renaming import RENAME_EXCHANGE
+from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
 from vfs.union import Union
 
@@ -44,10 +44,11 @@ class FileSystem:
 
     # Names.
 
-    def stat(self, path: str) -> Attr:
+    def stat(self, path: str, as_it_is: bool = False) -> Attr:
+        """Attributes of `path`. `as_it_is`: the caller will not take one link off, as libfuse does off what it hides."""
         for _ in range(_LOOKS):
             mark = self.shown.mark()
-            attr = self._union.stat(_checked(path))
+            attr = _counted(path, self._union.stat(_checked(path)), as_it_is)
             self.shown.note(path, attr)
             # Whoever changed it before the note did not have it forgotten.
             if not self.shown.outdated(mark, path, attr.ino):
@@ -159,9 +160,11 @@ class FileSystem:
     def _opened(self, path: str, handle: Handle) -> Opened:
         return Opened(self._handles.add(path, handle), handle.immutable)
 
-    def fstat(self, fh: int) -> Attr:
-        attr = self._handles.file(fh).stat()
-        self.shown.note(self._handles.path(fh), attr)
+    def fstat(self, fh: int, as_it_is: bool = False) -> Attr:
+        """As `stat`, of an open file."""
+        path = self._handles.path(fh)
+        attr = _counted(path, self._handles.file(fh).stat(), as_it_is)
+        self.shown.note(path, attr)
         return attr
 
     def read(self, fh: int, size: int, offset: int) -> bytes:
@@ -276,6 +279,13 @@ class FileSystem:
             return self._union.stat(path)
         except OSError:
             return None
+
+
+def _counted(path: str, attr: Attr, as_it_is: bool) -> Attr:
+    """One link more for a path that libfuse hides: it takes one off, for the name it thinks the file still has."""
+    if as_it_is or ".fuse_hidden" not in path or not is_hidden(path):
+        return attr
+    return attr._replace(nlink=attr.nlink + 1)
 
 
 def _must_be_theirs(path: str, name: str) -> None:

@@ -34,6 +34,8 @@ MAX_READ = 1 << 20
 MAX_THREADS = 256
 MAX_BACKGROUND = 256
 
+# After these libfuse looks at the file, in the same thread, to answer the kernel.
+_CHANGES = frozenset(("chmod_fuse_3", "chown_fuse_3", "truncate_fuse_3", "utimens_fuse_3"))
 _CAP_HANDLE_KILLPRIV = 1 << 20
 _READDIR_PLUS = 1
 _FILL_DIR_PLUS = 2
@@ -75,6 +77,7 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         """Every call of libfuse comes through here: errors become negative errnos."""
         try:
             self._keep_thread()
+            self._thread.previous, self._thread.verb = self._thread.verb, func.__name__
             return func(*args) or 0
         except OSError as cause:
             return -(cause.errno or errno.EIO)
@@ -91,6 +94,7 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         if not hasattr(self._thread, "kept"):
             ctypes.pythonapi.PyGILState_Ensure()
             self._thread.kept = True
+            self._thread.verb = ""
 
     # Life.
 
@@ -115,7 +119,13 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
     # Names.
 
     def getattr_fuse_3(self, path: bytes | None, buf: Any, fip: Any) -> None:
-        pack_stat(buf.contents, self._fs.fstat(fip.contents.fh) if fip else self._fs.stat(_tree(path)))
+        # What libfuse asks for itself after a change it passes on; what the kernel asks for it counts anew.
+        as_it_is = self._thread.previous in _CHANGES
+        if fip:
+            attr = self._fs.fstat(fip.contents.fh, as_it_is)
+        else:
+            attr = self._fs.stat(_tree(path), as_it_is)
+        pack_stat(buf.contents, attr)
 
     def readlink(self, path: bytes, buf: Any, size: int) -> None:
         target = os.fsencode(self._fs.readlink(_tree(path)))[: size - 1] + b"\0"

@@ -39,10 +39,13 @@ class Inodes:
             return drive << _BITS | ino
         return self._widen(drive, ino, birth())
 
-    def alias(self, drive: int, ino: int, birth_ns: int, visible: int) -> None:
-        """From now on show `visible` for this file of a drive; OSError when that cannot be recorded."""
+    def alias(self, drive: int, ino: int, birth_ns: int, visible: int, durable: bool = False) -> None:
+        """From now on show `visible` for this file of a drive; OSError when that cannot be recorded.
+
+        `durable`: it is on stable storage when this returns.
+        """
         with self._lock:
-            self._record(drive, ino, birth_ns, visible)
+            self._record(drive, ino, birth_ns, visible, durable)
 
     def _widen(self, drive: int, ino: int, birth_ns: int) -> int:
         with self._lock:
@@ -50,9 +53,9 @@ class Inodes:
             self._record(drive, ino, birth_ns, visible)
         return visible
 
-    def _record(self, drive: int, ino: int, birth_ns: int, visible: int) -> None:
+    def _record(self, drive: int, ino: int, birth_ns: int, visible: int, durable: bool = False) -> None:
         signed = ino - (1 << 64) if ino >= 1 << 63 else ino
-        with self._db.write() as db:
+        with self._db.write(durable) as db:
             db.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", (drive, signed, birth_ns, visible))
         self._aliases[drive, ino] = (birth_ns, visible)
 

@@ -20,8 +20,8 @@ from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Branch, Handle, error
 from vfs.inodes import Inodes
-from vfs.localhandle import LocalHandle, by_proc
-from vfs.opencount import OpenCount
+from vfs.localhandle import LocalHandle, MakeRoom, by_proc, no_room
+from vfs.openfiles import OpenFiles
 
 # O_CREAT and O_EXCL were dealt with before, O_DIRECT would demand aligned buffers of us, and the kernel has followed
 # every symbolic link before it asks.
@@ -42,7 +42,9 @@ class LocalBranch(Branch):
         # Open files that lost a name: the path libfuse gave it -> (st_ino, O_PATH descriptor); `_lock` guards it.
         self._hidden: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
-        self.open_count = OpenCount()
+        self.open_files: OpenFiles[LocalHandle] = OpenFiles()
+        # Called with a handle whose drive is full, the bytes wanted, and the error; returns when there is room.
+        self.make_room: MakeRoom = no_room
 
     def __repr__(self) -> str:
         return f"<drive {self.drive.name}>"
@@ -88,11 +90,11 @@ class LocalBranch(Branch):
         visible = self._inodes.visible(self.drive.number, st.st_ino, lambda: beneath.birth_time_ns(dirfd, name) or 0)
         return Attr.of(st, visible)
 
-    def show_as(self, path: str, visible: int) -> None:
-        """From now on show `path` with this inode number."""
+    def show_as(self, path: str, visible: int, durable: bool = False) -> None:
+        """From now on show `path` with this inode number; `durable`: on stable storage when it returns."""
         with self._at(path) as (dirfd, name):
             ino = os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_ino
-            self._inodes.alias(self.drive.number, ino, beneath.birth_time_ns(dirfd, name) or 0, visible)
+            self._inodes.alias(self.drive.number, ino, beneath.birth_time_ns(dirfd, name) or 0, visible, durable)
 
     # Reading.
 
@@ -235,10 +237,10 @@ class LocalBranch(Branch):
             keep = False
             try:
                 ino = os.fstat(fd).st_ino
-                if not self.open_count.was_open_lately(ino):
+                if not self.open_files.was_open_lately(ino):
                     return False
                 os.unlink(name, dir_fd=dirfd)
-                keep = self.open_count.is_open(ino)
+                keep = self.open_files.is_open(ino)
                 if keep:
                     self._hidden[target] = (ino, fd)
                 return True
@@ -246,9 +248,9 @@ class LocalBranch(Branch):
                 if not keep:
                     os.close(fd)
 
-    def closed(self, ino: int) -> None:
+    def closed(self, ino: int, handle: LocalHandle) -> None:
         """A handle of this st_ino is closed; after the last, nothing stands for lost names any more."""
-        if self.open_count.closed(ino) and self._hidden:
+        if self.open_files.closed(ino, handle) and self._hidden:
             # libfuse forgets to ask for it where the folder was removed as well.
             self._forget_hidden(lambda _path, hidden: hidden == ino)
 
@@ -258,6 +260,34 @@ class LocalBranch(Branch):
             self._hidden = {path: kept for path, kept in self._hidden.items() if (path, kept[1]) not in gone}
         for _, fd in gone:
             os.close(fd)
+
+    def hidden_names(self, ino: int) -> list[str]:
+        """The paths that stand for lost names of this st_ino."""
+        return [path for path, (hidden, _) in list(self._hidden.items()) if hidden == ino]
+
+    def take_over(self, source: "LocalBranch", ino: int, path: str) -> None:
+        """The open file `ino` of another drive lies here at `path` from now on; OSError, and nothing has changed.
+
+        For the tree that holds the file still: nobody opens, closes or changes it meanwhile.
+        """
+        handles, names = source.open_files.handles(ino), source.hidden_names(ino)
+        with self._at(path) as (dirfd, name), contextlib.ExitStack() as failing, contextlib.ExitStack() as copies:
+            opened: list[tuple[LocalHandle, int]] = []
+            for handle in handles:
+                fd = os.open(name, handle.flags() | _ALWAYS, dir_fd=dirfd)
+                copies.callback(os.close, fd)
+                opened.append((handle, fd))
+            kept = {}
+            for hidden in names:
+                kept[hidden] = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
+                failing.callback(os.close, kept[hidden])
+            new = os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_ino
+            for handle, fd in opened:
+                handle.moves_to(self, new, fd)
+            failing.pop_all()
+        with self._lock:
+            self._hidden.update((hidden, (new, fd)) for hidden, fd in kept.items())
+        source._forget_hidden(lambda _path, hidden: hidden == ino)
 
     # Attributes.
 

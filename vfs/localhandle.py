@@ -1,7 +1,17 @@
-"""An open file of a drive."""
+"""An open file of a drive, which may go on on another drive while it is open.
 
+Lock order: path locks, then `LocalHandle._gate`, then the lock of `OpenFiles`. Reading takes none of them: the number
+of the descriptor stays the same for the life of a handle, and what it stands for is replaced by dup2(2), atomically.
+"""
+
+import contextlib
+import errno
+import fcntl
 import os
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from vfs import syscalls
 from vfs.attr import Attr
@@ -10,54 +20,87 @@ from vfs.branch import Handle
 if TYPE_CHECKING:
     from vfs.local import LocalBranch
 
+T = TypeVar("T")
+# (the handle, the branch that turned out to be full, bytes wanted, the error): returns when another attempt is worth
+# it, or raises the error.
+MakeRoom = Callable[["LocalHandle", "LocalBranch", int, OSError], None]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# What of the flags of open(2) is asked for again when the file goes on elsewhere.
+_KEPT = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
+
 
 def by_proc(fd: int) -> str:
     """A path that leads to an open file."""
     return f"/proc/self/fd/{fd}"
 
 
+def no_room(handle: "LocalHandle", full: "LocalBranch", wanted: int, cause: OSError) -> NoReturn:
+    """A `MakeRoom` for a tree that moves nothing."""
+    raise cause
+
+
 class LocalHandle(Handle):
-    """One open file of a drive."""
+    """One open file of a drive. Writing when the drive is full moves the file, and goes on."""
 
     def __init__(self, branch: "LocalBranch", fd: int) -> None:
         self.branch = branch
         self.fd = fd
+        self._gate = threading.Lock()
+        self._held: Attr | None = None
+        self._closed = False
         st = os.fstat(fd)
         self._ino = st.st_ino
         self.ino = branch.attr_of(st, fd, "").ino
-        branch.open_count.opened(self._ino)
+        branch.open_files.opened(self._ino, self)
 
     def stat(self) -> Attr:
-        return self.branch.attr_of(os.fstat(self.fd), self.fd, "")
+        return self._held or self.branch.attr_of(os.fstat(self.fd), self.fd, "")
 
     def read(self, size: int, offset: int) -> bytes:
         return os.pread(self.fd, size, offset)
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
         view = memoryview(data)
-        done = os.pwrite(self.fd, view, offset)
+        done = 0
         while done < len(view):
             # A short write is a full disk or a signal; the next one says which.
-            done += os.pwrite(self.fd, view[done:], offset + done)
+            done += self._with_room(len(view) - done, partial(os.pwrite, self.fd, view[done:], offset + done))
         return done
 
+    def _with_room(self, wanted: int, call: Callable[[], T]) -> T:
+        """The result of `call`, made again after the file was moved to a drive with room for `wanted` more bytes."""
+        while True:
+            branch = self.branch
+            try:
+                with self._gate:
+                    return call()
+            except OSError as cause:
+                if cause.errno not in _FULL:
+                    raise
+                branch.make_room(self, branch, wanted, cause)
+
     def truncate(self, size: int) -> None:
-        os.ftruncate(self.fd, size)
+        with self._gate:
+            os.ftruncate(self.fd, size)
 
     def allocate(self, mode: int, offset: int, length: int) -> None:
-        syscalls.fallocate(self.fd, mode, offset, length)
+        self._with_room(length, partial(syscalls.fallocate, self.fd, mode, offset, length))
 
     def seek(self, offset: int, whence: int) -> int:
         return os.lseek(self.fd, offset, whence)
 
     def chmod(self, mode: int) -> None:
-        os.fchmod(self.fd, mode)
+        with self._gate:
+            os.fchmod(self.fd, mode)
 
     def chown(self, uid: int, gid: int) -> None:
-        os.fchown(self.fd, uid, gid)
+        with self._gate:
+            os.fchown(self.fd, uid, gid)
 
     def utime(self, atime_ns: int, mtime_ns: int) -> None:
-        syscalls.utimens(by_proc(self.fd), atime_ns, mtime_ns)
+        with self._gate:
+            syscalls.utimens(by_proc(self.fd), atime_ns, mtime_ns)
 
     def flush(self) -> None:
         # Network filesystems report delayed write errors at close(2), and only there.
@@ -67,5 +110,31 @@ class LocalHandle(Handle):
         (os.fdatasync if data_only else os.fsync)(self.fd)
 
     def close(self) -> None:
-        os.close(self.fd)
-        self.branch.closed(self._ino)
+        with self._gate:
+            self._closed = True
+            os.close(self.fd)
+            self.branch.closed(self._ino, self)
+
+    # While the file moves to another drive.
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Let nobody change or close the file through this handle; it shows the attributes it has now."""
+        with self._gate:
+            if not self._closed:
+                self._held = self.stat()
+            try:
+                yield
+            finally:
+                self._held = None
+
+    def flags(self) -> int:
+        """How to open the file once more for this handle."""
+        return fcntl.fcntl(self.fd, fcntl.F_GETFL) & _KEPT
+
+    def moves_to(self, branch: "LocalBranch", ino: int, fd: int) -> None:
+        """Go on with the open file `fd` of another drive, of which a copy is kept. Only while held still."""
+        os.dup2(fd, self.fd, inheritable=False)
+        branch.open_files.opened(ino, self)
+        self.branch.open_files.closed(self._ino, self)
+        self.branch, self._ino = branch, ino

@@ -21,10 +21,14 @@ class Copy(NamedTuple):
 class Lookup:
     """The branches in their order, earlier ones shown before later ones."""
 
-    def __init__(self, branches: Sequence[Branch], check: Callable[[str], None] = lambda path: None) -> None:
-        """`check` raises EIO for paths about which nothing can be said at the moment."""
+    def __init__(self, branches: Sequence[Branch]) -> None:
         self.branches = list(branches)
-        self._check = check
+        # Each raises EIO for paths about which nothing can be said at the moment.
+        self.checks: list[Callable[[str], None]] = []
+
+    def _check(self, path: str) -> None:
+        for check in self.checks:
+            check(path)
 
     def copies(self, path: str) -> list[Copy]:
         """Each branch that has `path`, first the one that is shown; empty if none has.

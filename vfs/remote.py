@@ -11,7 +11,7 @@ from vfs.branch import Branch, Handle, error
 from vfs.library import ByteStream, Key
 from vfs.names import Names
 from vfs.nodes import Node, RemoteFile
-from vfs.opencount import OpenCount
+from vfs.openfiles import OpenFiles
 from vfs.reader import Reader, RemoteReader
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ RENAME_EXCHANGE = 2
 class RemoteBranch(Branch):
     """The remote part of the tree. stat, list and open never wait: not for the network, not for SQLite.
 
-    Lock order: `_lock` guards what is open and hidden; only that of the count comes after it.
+    Lock order: `_lock` guards what is open and hidden; only that of `OpenFiles` comes after it.
     """
 
     def __init__(self, names: Names, reader: Reader, released: Callable[[Key], None] = lambda key: None) -> None:
@@ -31,7 +31,7 @@ class RemoteBranch(Branch):
         self._reader = reader
         self._released = released
         self._lock = threading.Lock()
-        self._open = OpenCount()
+        self._open: OpenFiles[RemoteHandle] = OpenFiles()
         self._nodes: dict[int, RemoteFile] = {}  # those that are open
         self._hidden: dict[str, RemoteFile] = {}
 
@@ -57,10 +57,11 @@ class RemoteBranch(Branch):
             raise error(errno.EISDIR, path)
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
             raise self._not_writable(path)
+        handle = RemoteHandle(self, node, self._reader.open(node.key, node.size))
         with self._lock:
             self._nodes[node.ino] = node
-            self._open.opened(node.ino)
-        return RemoteHandle(self, node, self._reader.open(node.key, node.size))
+            self._open.opened(node.ino, handle)
+        return handle
 
     def _not_writable(self, path: str) -> OSError:
         log.warning("%s lies at the provider and cannot be written to; write a new file beside it", path)
@@ -150,10 +151,10 @@ class RemoteBranch(Branch):
 
     # What is open, and what is let go.
 
-    def closed(self, node: RemoteFile) -> None:
+    def closed(self, node: RemoteFile, handle: "RemoteHandle") -> None:
         """One handle of the file is closed."""
         with self._lock:
-            if not self._open.closed(node.ino):
+            if not self._open.closed(node.ino, handle):
                 return
             del self._nodes[node.ino]
             self._hidden = {path: kept for path, kept in self._hidden.items() if kept is not node}
@@ -209,7 +210,7 @@ class RemoteHandle(Handle):
 
     def close(self) -> None:
         self._reader.close()
-        self._branch.closed(self._node)
+        self._branch.closed(self._node, self)
 
 
 class NoLibrary:

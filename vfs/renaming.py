@@ -42,7 +42,7 @@ class Renaming:
             raise error(errno.EINVAL, source)
         elif targets and flags & RENAME_NOREPLACE:
             raise error(errno.EEXIST, target)
-        elif _LIBFUSE_HIDDEN.fullmatch(target) and sources[0].branch.hide(source, target):
+        elif is_hidden(target) and sources[0].branch.hide(source, target):
             remove(source, sources[1:])
         elif sources[0].attr.is_dir:
             self._directory(source, target, [copy for copy in sources if copy.attr.is_dir], targets)
@@ -98,6 +98,11 @@ class Renaming:
         renames = [Step("rename", _number(copy.branch), copy.attr.ino, source, target) for copy in sources]
         rmdirs = [Step("rmdir", _number(copy.branch), copy.attr.ino, target) for copy in empty]
         self._intents.run([*renames, *rmdirs])
+
+
+def is_hidden(path: str) -> bool:
+    """Whether libfuse calls an open file so whose name was removed."""
+    return _LIBFUSE_HIDDEN.fullmatch(path) is not None
 
 
 def _number(branch: Branch) -> int:

@@ -6,6 +6,8 @@
 * link and rename stay on the branch of the file. unlink and replacing remove every copy, hidden ones first, so
   nothing resurfaces. Emptiness is checked on every branch before any is touched.
 
+* A file that changes drives keeps its names locked meanwhile, and shows what it showed before (`Still`).
+
 Lock order: path locks (sorted), then those of `Parents`, then the locks inside a branch. Reading takes no lock.
 """
 
@@ -27,6 +29,7 @@ from vfs.merge import merge, total, within
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
 from vfs.renaming import Renaming
+from vfs.still import Still
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +52,41 @@ class Union(Branch):
         self._drives = list(drives)
         self._placement = placement
         self.intents = Intents(remote, journal, {branch.drive.number: branch for branch in drives})
-        self.lookup = Lookup([*drives, remote], self.intents.check)
+        self.lookup = Lookup([*drives, remote])
+        self.lookup.checks.append(self.intents.check)
         self._parents = Parents(self.lookup)
         self._renaming = Renaming(self.lookup, self._parents, remote, self.intents)
         self.locks = PathLocks()
+        self.still = Still()
 
     # Reading.
 
     def stat(self, path: str) -> Attr:
+        return self._settled(path, lambda: self._stat(path))
+
+    def _stat(self, path: str) -> Attr:
         first = self.lookup.first(path)
         if not first.attr.is_dir:
-            return first.attr
-        return merge(self.lookup.shown_directories(path))
+            return self.still.shown(path, first.attr)
+        return self.still.shown(path, merge(self.lookup.shown_directories(path)))
+
+    def _settled(self, path: str, look: Callable[[], T]) -> T:
+        """What `look` finds; once more if something at `path` went from one drive to another meanwhile."""
+        while True:
+            mark = self.still.mark()
+            try:
+                found = look()
+            except FileNotFoundError:
+                if not self.still.outdated(mark, path):
+                    raise
+            else:
+                if not self.still.outdated(mark, path):
+                    return found
 
     def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
+        return iter(self._settled(path, lambda: self._entries(path)).items())
+
+    def _entries(self, path: str) -> dict[str, Attr]:
         entries: dict[str, Attr] = {}
         for branch, _ in self.lookup.directories(path):
             for name, attr in branch.entries(path):
@@ -71,13 +95,14 @@ class Union(Branch):
                     entries[name] = attr
                 elif shown.is_dir and attr.is_dir:
                     entries[name] = merge((shown, attr))
-        return iter(entries.items())
+        return self.still.shown_in(path, entries)
 
     def open(self, path: str, flags: int) -> Handle:
-        return self.lookup.first(path).branch.open(path, flags)
+        with self.locks(path):
+            return self.lookup.first(path).branch.open(path, flags)
 
     def readlink(self, path: str) -> str:
-        return self.lookup.first(path).branch.readlink(path)
+        return self._settled(path, lambda: self.lookup.first(path).branch.readlink(path))
 
     def space(self) -> Space:
         """The drives together; several on one filesystem have no more room than that has."""
@@ -89,10 +114,10 @@ class Union(Branch):
         return total(within(group[0][0], total(room for _, room in group)) for group in groups.values())
 
     def getxattr(self, path: str, name: str) -> bytes:
-        return self.lookup.first(path).branch.getxattr(path, name)
+        return self._settled(path, lambda: self.lookup.first(path).branch.getxattr(path, name))
 
     def listxattr(self, path: str) -> list[str]:
-        return self.lookup.first(path).branch.listxattr(path)
+        return self._settled(path, lambda: self.lookup.first(path).branch.listxattr(path))
 
     # Making.
 
@@ -176,27 +201,28 @@ class Union(Branch):
         return [copy.branch for copy in copies if copy.attr.is_dir]
 
     def truncate(self, path: str, size: int) -> None:
-        self.lookup.first(path).branch.truncate(path, size)
+        with self.locks(path):
+            self.lookup.first(path).branch.truncate(path, size)
 
     def chmod(self, path: str, mode: int) -> None:
-        for branch in self._owners(path):
-            branch.chmod(path, mode)
+        self._change(path, lambda branch: branch.chmod(path, mode))
 
     def chown(self, path: str, uid: int, gid: int) -> None:
-        for branch in self._owners(path):
-            branch.chown(path, uid, gid)
+        self._change(path, lambda branch: branch.chown(path, uid, gid))
 
     def utime(self, path: str, atime_ns: int, mtime_ns: int) -> None:
-        for branch in self._owners(path):
-            branch.utime(path, atime_ns, mtime_ns)
+        self._change(path, lambda branch: branch.utime(path, atime_ns, mtime_ns))
 
     def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
-        for branch in self._owners(path):
-            branch.setxattr(path, name, value, flags)
+        self._change(path, lambda branch: branch.setxattr(path, name, value, flags))
 
     def removexattr(self, path: str, name: str) -> None:
-        for branch in self._owners(path):
-            branch.removexattr(path, name)
+        self._change(path, lambda branch: branch.removexattr(path, name))
+
+    def _change(self, path: str, change: Callable[[Branch], None]) -> None:
+        with self.locks(path):
+            for branch in self._owners(path):
+                change(branch)
 
     def fsyncdir(self, path: str) -> None:
         for branch, _ in self.lookup.directories(path):

@@ -7,62 +7,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from uniting import ROOT, Pool, remote_of
 
 from placement.drive import Drive, DriveConfig
 from placement.identity import initialise
 from placement.rules import Placement
-from vfs.attr import Caller
-from vfs.cache import ChunkCache
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.local import LocalBranch
 from vfs.names import Names
 from vfs.namesdb import NamesDb
-from vfs.reader import Reader
-from vfs.remote import NoLibrary, RemoteBranch
 from vfs.renaming import RENAME_EXCHANGE
 from vfs.union import Union
-
-ROOT = Caller(0, 0)
-
-
-class Pool:
-    """Three drives, and a union that places new objects on the one whose name is in `next`."""
-
-    def __init__(self, base: Path) -> None:
-        self.paths = [base / name for name in ("a", "b", "c")]
-        self.next = "a"
-        for number, path in enumerate(self.paths, 1):
-            path.mkdir()
-            initialise(path, path.name, number)
-        self.drives = [Drive.open(DriveConfig(path.name, str(path))) for path in self.paths]
-        self.db = NamesDb(base / "names.db")
-        self.names = Names(self.db)
-        inodes = Inodes(self.db)
-        self.branches = [LocalBranch(drive, inodes) for drive in self.drives]
-        self.union = Union(self.branches, remote_of(self.names), self, Journal(self.names, "union"))
-
-    def place(self, path: str, size_hint: int | None = None) -> list[Drive]:
-        return sorted(self.drives, key=lambda drive: drive.name != self.next)
-
-    def write(self, drive: str, path: str, text: str = "") -> Path:
-        file = self.paths["abc".index(drive)] / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text or drive)
-        return file
-
-    def everywhere(self, path: str) -> str:
-        return "".join(drive.name for drive in self.paths if os.path.lexists(drive / path))
-
-    def read(self, path: str) -> str:
-        handle = self.union.open(path, os.O_RDONLY)
-        try:
-            return handle.read(100, 0).decode()
-        finally:
-            handle.close()
-
-    def create(self, path: str) -> None:
-        self.union.create(path, os.O_WRONLY, 0o644, ROOT).close()
 
 
 @pytest.fixture
@@ -70,10 +26,6 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
     pool = Pool(tmp_path)
     yield pool
     pool.db.close()
-
-
-def remote_of(names: Names) -> RemoteBranch:
-    return RemoteBranch(names, Reader(NoLibrary(), ChunkCache("", 0)))
 
 
 def names(pool: Pool, path: str) -> list[str]:

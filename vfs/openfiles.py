@@ -1,30 +1,35 @@
-"""How often each inode is open: whether a file that loses its name must be kept for somebody."""
+"""What is open, by inode number: whether a file that loses its name is kept, and who must follow one that moves."""
 
 import threading
 import time
+from typing import Generic, TypeVar
+
+from vfs.branch import Handle
 
 # libfuse tells us of a close before it counts it itself. A file it takes for open may have been closed this long ago.
 _GRACE = 1.0
 _MANY = 64
+H = TypeVar("H", bound=Handle)
 
 
-class OpenCount:
-    """Counts handles by inode number. Thread-safe; the lock is a leaf."""
+class OpenFiles(Generic[H]):
+    """Handles by inode number. Thread-safe; the lock is a leaf."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[int, int] = {}
+        self._open: dict[int, set[H]] = {}
         self._lately: dict[int, float] = {}
 
-    def opened(self, ino: int) -> None:
+    def opened(self, ino: int, handle: H) -> None:
         with self._lock:
-            self._open[ino] = self._open.get(ino, 0) + 1
+            self._open.setdefault(ino, set()).add(handle)
 
-    def closed(self, ino: int) -> bool:
-        """Count one handle less; whether that was the last."""
+    def closed(self, ino: int, handle: H) -> bool:
+        """One handle less; whether that was the last."""
         with self._lock:
-            self._open[ino] -= 1
-            if self._open[ino]:
+            handles = self._open[ino]
+            handles.discard(handle)
+            if handles:
                 return False
             del self._open[ino]
             now = time.monotonic()
@@ -32,6 +37,11 @@ class OpenCount:
                 self._lately = {one: at for one, at in self._lately.items() if now - at < _GRACE}
             self._lately[ino] = now
             return True
+
+    def handles(self, ino: int) -> list[H]:
+        """Those that are open now."""
+        with self._lock:
+            return list(self._open.get(ino, ()))
 
     def is_open(self, ino: int) -> bool:
         return ino in self._open

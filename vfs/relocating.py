@@ -1,0 +1,186 @@
+"""The tree as the move engine sees it, and the way out when a drive is full while it is being written to.
+
+A link group is never split: the file moves whole, with all its names, and whoever writes to it does not notice; or it
+stays, and the writer gets the error of the drive.
+
+Lock order: one file moves at a time (`_moving`); then, from the engine, path locks; then the gates of handles.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from placement.drive import Drive
+from placement.eligible import measure
+from placement.linkgroup import find_names, lstat
+from placement.moves import Journal, Mover
+from vfs.attr import Attr
+from vfs.branch import Branch, error
+from vfs.crashpoints import reach
+from vfs.local import LocalBranch
+from vfs.localhandle import LocalHandle, by_proc
+from vfs.locks import PathLocks
+from vfs.union import Place, Union
+
+log = logging.getLogger(__name__)
+
+# How often a file's names are locked anew because another one of its open handles lost its name meanwhile.
+_TRIES = 8
+
+
+class Relocating:
+    """Moves files of the mounted tree between its drives. `placement.moves.LiveTree` for the engine."""
+
+    def __init__(
+        self, union: Union, drives: Sequence[LocalBranch], placement: Place, journal: Journal, min_free: int
+    ) -> None:
+        """`min_free`: bytes the pool keeps free on each drive; takes over `make_room` of these drives."""
+        self._union = union
+        self._placement = placement
+        self._min_free = min_free
+        self._branches = {branch.drive.id: branch for branch in drives}
+        self._moving = PathLocks()
+        self._waiting: frozenset[str] = frozenset()
+        self.mover = Mover(
+            lambda: [branch.drive for branch in drives], journal, self, on_step=_crash_point, min_free=min_free
+        )
+        union.lookup.checks.append(self.check)
+        for branch in drives:
+            branch.make_room = self.make_room
+
+    # At the start, and for paths that have to wait.
+
+    def recover(self) -> None:
+        """Finish or undo what was interrupted; what must wait for a drive blocks its paths. OSError."""
+        self._waiting = frozenset(path for one in self.mover.recover() if one.result == "waiting" for path in one.paths)
+
+    def check(self, path: str) -> None:
+        """EIO while names of an interrupted move wait for a drive."""
+        if path in self._waiting:
+            self.recover()
+            if path in self._waiting:
+                raise OSError(errno.EIO, "an interrupted move of this file waits for a drive that is missing", path)
+
+    # A drive is full.
+
+    def make_room(self, handle: LocalHandle, full: LocalBranch, wanted: int, cause: OSError) -> None:
+        """Move the file of `handle` from the drive that is `full` to one with room for `wanted` more bytes.
+
+        Returns when writing may be tried again; raises `cause` if no drive takes the file.
+        """
+        with self._moving(str(handle.ino)):
+            if handle.branch is not full:
+                return  # another writer of the file was first
+            path = _path_of(handle, full.drive)
+            if path is None:
+                raise cause
+            for target in self._targets(path, os.fstat(handle.fd).st_size, wanted, full.drive):
+                try:
+                    moved = self.mover.move(full.drive, path, target, reserve=wanted)
+                except OSError as refusal:
+                    log.info("%s", refusal)
+                    continue
+                log.info("%s is full: moved %s to %s", full.drive.name, ", ".join(moved.paths), target.name)
+                if moved.waiting:
+                    self._waiting |= frozenset(moved.paths)
+                return
+            log.warning("%s is full, and no other drive takes %s with %d bytes more", full.drive.name, path, wanted)
+            raise cause
+
+    def _targets(self, path: str, size: int, wanted: int, full: Drive) -> list[Drive]:
+        """Drives for the file, best first; those that it could double on before those it would soon fill too."""
+        try:
+            drives = [drive for drive in self._placement.place(path, size + wanted) if drive.id != full.id]
+        except OSError as refusal:
+            log.info("%s", refusal)
+            return []
+        return sorted(drives, key=lambda drive: not self._is_roomy(drive, 2 * size + wanted))
+
+    def _is_roomy(self, drive: Drive, wanted: int) -> bool:
+        try:
+            return measure(drive, self._min_free).available >= wanted
+        except OSError:
+            return False
+
+    # What the engine asks.
+
+    def names_of(self, drive: Drive, ino: int) -> Sequence[str] | None:
+        """Unknown: the engine finds the names on the drive."""
+        return None
+
+    @contextmanager
+    def freeze(self, drive: Drive, ino: int, paths: Sequence[str]) -> Iterator[None]:
+        """As `LiveTree.freeze`: the names and the folders above them are locked, open handles wait."""
+        branch = self._branches[drive.id]
+        with ExitStack() as held:
+            held.enter_context(self._locked(branch, ino, paths))
+            for handle in branch.open_files.handles(ino):
+                held.enter_context(handle.held_still())
+            # A name that is gone by now is no name of the file; the engine looks whether it has them all.
+            files = _attributes(branch, paths)
+            folders = {folder: attr.ino for folder, attr in _attributes(self._union, _above(paths)).items()}
+            held.enter_context(self._union.still.hold(files, folders))
+            yield
+
+    @contextmanager
+    def _locked(self, branch: LocalBranch, ino: int, paths: Sequence[str]) -> Iterator[None]:
+        for _ in range(_TRIES):
+            wanted = {*paths, *_above(paths), *branch.hidden_names(ino)}
+            with self._union.locks(*wanted):
+                if wanted.issuperset(branch.hidden_names(ino)):
+                    yield
+                    return
+        raise error(errno.EBUSY, paths[0])
+
+    def swap(self, drive: Drive, ino: int, target: Drive, new_ino: int, paths: Sequence[str]) -> None:
+        """As `LiveTree.swap`: handles go on with the copy, which is shown with the number of the file."""
+        source, goal = self._branches[drive.id], self._branches[target.id]
+        for folder in _above(paths):
+            self._keep_number(folder, goal)
+        goal.show_as(paths[0], source.stat(paths[0]).ino, durable=True)
+        goal.take_over(source, ino, paths[0])
+
+    def _keep_number(self, folder: str, goal: LocalBranch) -> None:
+        """A folder that came to exist on an earlier drive is shown with the number it had."""
+        first = self._union.lookup.first(folder)
+        shown: Attr = self._union.still.shown(folder, first.attr)
+        if first.branch is goal and first.attr.ino != shown.ino:
+            goal.show_as(folder, shown.ino)
+
+
+def _above(paths: Iterable[str]) -> set[str]:
+    """All folders above these paths, the root left out."""
+    found: set[str] = set()
+    for path in paths:
+        while path := path.rpartition("/")[0]:
+            found.add(path)
+    return found
+
+
+def _attributes(branch: Branch, paths: Iterable[str]) -> dict[str, Attr]:
+    found: dict[str, Attr] = {}
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found[path] = branch.stat(path)
+    return found
+
+
+def _path_of(handle: LocalHandle, drive: Drive) -> str | None:
+    """A name of the open file on its drive; None if it has none any more. OSError."""
+    st = os.fstat(handle.fd)
+    if not st.st_nlink:
+        return None
+    root = drive.require()
+    at, below = os.readlink(by_proc(handle.fd)), root.real_path().rstrip("/") + "/"
+    if at.startswith(below):
+        found = lstat(root, at.removeprefix(below))
+        if found is not None and (found.st_dev, found.st_ino) == (st.st_dev, st.st_ino):
+            return at.removeprefix(below)
+    # The name it was opened by is gone, but there is another.
+    return next(iter(find_names(root, st.st_ino, 1, lambda: None)), None)
+
+
+def _crash_point(step: str, when: str) -> None:
+    reach(f"{when} {step}")
