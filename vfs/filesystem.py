@@ -45,7 +45,7 @@ class FileSystem:
     # Names.
 
     def stat(self, path: str, as_it_is: bool = False) -> Attr:
-        """Attributes of `path`. `as_it_is`: the caller will not take one link off, as libfuse does off what it hides."""
+        """Attributes of `path`. `as_it_is`: libfuse will not take one link off for having hidden it."""
         for _ in range(_LOOKS):
             mark = self.shown.mark()
             attr = _counted(path, self._union.stat(_checked(path)), as_it_is)

@@ -121,10 +121,7 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
     def getattr_fuse_3(self, path: bytes | None, buf: Any, fip: Any) -> None:
         # What libfuse asks for itself after a change it passes on; what the kernel asks for it counts anew.
         as_it_is = self._thread.previous in _CHANGES
-        if fip:
-            attr = self._fs.fstat(fip.contents.fh, as_it_is)
-        else:
-            attr = self._fs.stat(_tree(path), as_it_is)
+        attr = self._fs.fstat(fip.contents.fh, as_it_is) if fip else self._fs.stat(_tree(path), as_it_is)
         pack_stat(buf.contents, attr)
 
     def readlink(self, path: bytes, buf: Any, size: int) -> None:
