@@ -14,15 +14,16 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from vfs.attr import NOW, OMIT
 from vfs.branch import error
 from vfs.library import Key
 from vfs.namesdb import ROOT, NamesDb
-from vfs.nodes import Directory, Node, RemoteFile
+from vfs.nodes import Contents, Directory, Node, RemoteFile
 
 
 class Change:
@@ -55,23 +56,28 @@ class Names:
     def __init__(self, db: NamesDb) -> None:
         self._db = db
         self._lock = threading.RLock()
-        self._by_key: dict[Key, RemoteFile] = {}
+        self._contents = Contents()
         self._published: dict[str, str] = {}
         self.root = self._load()
 
     def _load(self) -> Directory:
         nodes: dict[int, Node] = {}
         db = self._db.db
+        # Most rows repeat what stands in others; kept once, it takes a third less memory.
+        once: dict[str | int, Any] = {}
         keys = {
-            ino: (kind, id_, part) for ino, kind, id_, part in db.execute("SELECT ino, kind, id, part FROM content")
+            ino: (once.setdefault(kind, kind), once.setdefault(id_, id_), once.setdefault(part, part))
+            for ino, kind, id_, part in db.execute("SELECT ino, kind, id, part FROM content")
         }
         for ino, mode, uid, gid, size, *times in db.execute("SELECT * FROM node"):
-            moments = (times[0], times[1], times[2])
+            whose = (once.setdefault(mode, mode), once.setdefault(uid, uid), once.setdefault(gid, gid))
+            atime, mtime, ctime = times
+            moments = (mtime if atime == mtime else atime, mtime, mtime if ctime == mtime else ctime)
             if stat.S_ISDIR(mode):
-                nodes[ino] = Directory(ino, mode, uid, gid, moments)
+                nodes[ino] = Directory(ino, *whose, moments)
             else:
-                file = RemoteFile(ino, mode, uid, gid, moments, size, keys[ino])
-                nodes[ino] = self._by_key[file.key] = file
+                nodes[ino] = file = RemoteFile(ino, *whose, moments, size, keys[ino])
+                self._contents.add(file)
         for parent, name, ino in db.execute("SELECT parent, name, ino FROM name"):
             directory = nodes[parent]
             assert isinstance(directory, Directory)
@@ -116,29 +122,27 @@ class Names:
 
     def count(self) -> int:
         """How many remote files there are."""
-        return len(self._by_key)
+        return len(self._contents)
 
     def file_of(self, key: Key) -> RemoteFile | None:
         """The remote file of this content, if it has a name in the tree."""
-        return self._by_key.get(key)
+        return self._contents.get(key)
 
-    def paths_of(self, wanted: Callable[[RemoteFile], bool]) -> list[str]:
-        """The paths of all names whose file is wanted."""
+    def paths_of(self, files: Iterable[RemoteFile]) -> list[str]:
+        """The paths of all names of these files."""
         found: list[str] = []
-
-        def walk(directory: Directory, prefix: str) -> None:
-            for name, node in list(directory.children.items()):
-                if isinstance(node, Directory):
-                    walk(node, f"{prefix}{name}/")
-                elif isinstance(node, RemoteFile) and wanted(node):
-                    found.append(prefix + name)
-
-        walk(self.root, "")
+        # A rename meanwhile would show a name at neither of its places.
+        with self._lock:
+            for file in files:
+                for above, name in file.places():
+                    folder = above.path()
+                    if folder is not None:
+                        found.append(f"{folder}/{name}" if folder else name)
         return found
 
     def files_of(self, info_hash: str) -> list[RemoteFile]:
         """The remote files of one torrent that have a name."""
-        return [file for file in list(self._by_key.values()) if file.key[:2] == ("torrent", info_hash)]
+        return self._contents.of("torrent", info_hash)
 
     def published_path(self, addition: str) -> str | None:
         """Where an addition was put when it was published; None if it never was."""
@@ -314,7 +318,7 @@ class Names:
             change.touch(node)
             return
         _delete_node(change, node)
-        change.then(partial(self._by_key.pop, node.key, None))
+        change.then(partial(self._contents.remove, node))
 
     def _remove_directory(self, change: Change, path: str, node: Directory, detach: bool = True) -> None:
         if node.children:
@@ -337,7 +341,8 @@ class Names:
 
     def adopt(self, files: list[RemoteFile]) -> None:
         """Count new files in, once the transaction that made them is committed."""
-        self._by_key.update({file.key: file for file in files})
+        for file in files:
+            self._contents.add(file)
 
     def note_published(self, change: Change, addition: str, path: str) -> None:
         """Remember in this transaction that an addition was published at `path`."""

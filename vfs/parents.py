@@ -1,6 +1,7 @@
 """Parent folders of what comes to lie on a branch: made there as they are shown elsewhere."""
 
 import contextlib
+from collections.abc import Iterator
 
 from vfs.attr import OMIT, Caller
 from vfs.branch import Branch
@@ -36,7 +37,8 @@ class Parents:
 def _copy_directory(shown: Copy, branch: Branch, path: str) -> None:
     """Make `path` on `branch` like the directory shown from another one: mode, owner, xattrs, times."""
     attr = shown.attr
-    branch.mkdir(path, 0o700, Caller(attr.uid, attr.gid))
+    with _untouched(branch, parent_of(path)):
+        branch.mkdir(path, 0o700, Caller(attr.uid, attr.gid))
     for name in shown.branch.listxattr(path):
         # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file.
         with contextlib.suppress(OSError):
@@ -45,3 +47,16 @@ def _copy_directory(shown: Copy, branch: Branch, path: str) -> None:
         branch.chown(path, attr.uid, attr.gid)
     branch.chmod(path, attr.mode & 0o7777)
     branch.utime(path, OMIT, attr.mtime_ns)
+
+
+@contextlib.contextmanager
+def _untouched(branch: Branch, folder: str) -> Iterator[None]:
+    """Keep the mtime of a folder in which a copy is made: nothing that the tree shows was added to it.
+
+    That may hide the time of another change made in the same microseconds.
+    """
+    before = branch.stat(folder)
+    yield
+    # Somebody else's folder on a mount that does not run as root.
+    with contextlib.suppress(OSError):
+        branch.utime(folder, OMIT, before.mtime_ns)

@@ -117,8 +117,8 @@ class _Planter:
 
 def _count_names(directory: Directory) -> None:
     """Count the names of a subtree that was just committed."""
-    for node in directory.children.values():
+    for name, node in directory.children.items():
         if isinstance(node, Directory):
             _count_names(node)
-        elif isinstance(node, RemoteFile):
-            node.nlink += 1
+        else:
+            directory.count(name, node)

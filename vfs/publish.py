@@ -61,8 +61,7 @@ class Publisher:
 
     def names(self, info_hash: str) -> list[str]:
         """The paths of all names of all files of this torrent."""
-        files = set(map(id, self._names.files_of(info_hash)))
-        return sorted(self._names.paths_of(lambda file: id(file) in files)) if files else []
+        return sorted(self._names.paths_of(self._names.files_of(info_hash)))
 
     def withdraw(self, info_hash: str) -> list[str]:
         """Take away all names of all files of this torrent, and folders that are empty then; the paths removed."""

@@ -2,7 +2,7 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -148,3 +148,63 @@ def test_a_newer_format_is_refused(file: Path) -> None:
 def test_only_its_owner_reads_the_file(file: Path) -> None:
     NamesDb(file).close()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def walked(names: Names) -> dict[int, list[str]]:
+    """For each remote file the paths at which the tree shows it."""
+    found: dict[int, list[str]] = {}
+
+    def walk(directory: Directory, prefix: str) -> None:
+        for name, node in directory.children.items():
+            if isinstance(node, Directory):
+                walk(node, f"{prefix}{name}/")
+            else:
+                found.setdefault(node.ino, []).append(prefix + name)
+
+    walk(names.root, "")
+    return {ino: sorted(paths) for ino, paths in found.items()}
+
+
+def test_each_file_knows_its_names_and_each_torrent_its_files(names: Names, file: Path) -> None:
+    files = [new("S1/e1.mkv", "1"), new("S1/e2.mkv", "2"), new("top.mkv", "3")]
+    plant(names, "add:1", "torrents/complete", "Show", files, OWNER)
+    plant(names, "add:2", "torrents/complete", "Again", [new("e1.mkv", "1")], OWNER)
+    acts: list[Callable[[], object]] = [
+        lambda: names.mkdir("media", 0o755, 0, 0),
+        lambda: names.link("torrents/complete/Show/S1/e1.mkv", "media/one.mkv"),
+        lambda: names.link("media/one.mkv", "top.mkv"),
+        lambda: names.rename("torrents/complete/Show/S1", "media/season"),
+        lambda: names.exchange("media/season/e1.mkv", "media/season/e2.mkv"),
+        lambda: names.exchange("media/season", "torrents/complete/Show"),
+        lambda: names.rename("media/one.mkv", "media/two.mkv"),
+        lambda: names.unlink("torrents/complete/Again/e1.mkv"),
+        lambda: names.rename("top.mkv", "media/two.mkv"),
+        lambda: names.rename("media/two.mkv", "media/season/top.mkv"),
+    ]
+    ident = names.get("torrents/complete/Show/S1/e1.mkv").key[1]  # type: ignore[attr-defined]
+
+    def agrees(tree: Names) -> None:
+        found = {one.ino: sorted(tree.paths_of([one])) for one in tree.files_of(ident)}
+        assert found == walked(tree)
+        assert all(one.nlink == len(found[one.ino]) for one in tree.files_of(ident))
+        assert tree.count() == len(found)
+
+    for act in acts:
+        act()
+        agrees(names)
+    again = Names(NamesDb(file))
+    agrees(again)
+    again.close()
+    for path in [path for paths in walked(names).values() for path in paths]:
+        names.unlink(path)
+        agrees(names)
+    assert names.files_of(ident) == []
+
+
+def test_a_directory_taken_out_of_the_tree_has_no_path(names: Names) -> None:
+    plant(names, "add:1", "torrents/complete", "Show", [new("e1.mkv", "1")], OWNER)
+    folder = names.directory("torrents/complete/Show")
+    assert folder.path() == "torrents/complete/Show" and names.root.path() == ""
+    names.unlink("torrents/complete/Show/e1.mkv")
+    names.rmdir("torrents/complete/Show")
+    assert folder.path() is None

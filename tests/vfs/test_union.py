@@ -251,3 +251,26 @@ def test_room_of_drives_with_a_capacity(tmp_path: Path) -> None:
     for drive in drives:
         drive.close()
     db.close()
+
+
+@pytest.mark.parametrize("kind", ["drive", "remote"])
+def test_parents_made_on_another_branch_leave_the_times_of_the_folders_above(pool: Pool, kind: str) -> None:
+    pool.write("a", "top/mid/low/file")
+    if kind == "remote":
+        pool.names.mkdir("top", 0o755, 0, 0)
+        pool.names.mkdir("source", 0o755, 0, 0)
+    else:
+        (pool.paths[1] / "top").mkdir()
+    old = {path: 10**18 + number * 10**9 for number, path in enumerate(("top", "top/mid", "top/mid/low", ""))}
+    for path, mtime_ns in old.items():
+        pool.union.utime(path, mtime_ns, mtime_ns)
+    if kind == "remote":
+        pool.union.rename("source", "top/mid/low/target", 0)
+    else:
+        pool.next = "b"
+        pool.union.mkdir("top/mid/low/target", 0o755, ROOT)
+    now = {path: pool.union.stat(path).mtime_ns for path in old}
+    assert now.pop("top/mid/low") > old.pop("top/mid/low"), "something was added here"
+    if kind == "remote":
+        del now[""], old[""]  # the source left it
+    assert now == old
