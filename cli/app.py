@@ -10,6 +10,7 @@ import vfs.mount
 from cli import pool
 from cli.config import Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.keeping import Keeper, open_names
 from cli.state import StateFolder
 from debrid.client import Client
 from debrid.leaving import Leaving
@@ -26,8 +27,6 @@ from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
-from vfs.names import Names
-from vfs.namesdb import NamesDb
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
@@ -55,11 +54,11 @@ class App:
         self.state = StateFolder(config.state.path)
         self.state.acquire()
         closing.callback(self.state.release)
-        db = NamesDb(self.state.names)
-        self.names = Names(db)
+        db, self.names = open_names(config, self.state)
         closing.callback(self.names.close)
         self.drives = pool.open_drives(config, db)
         closing.callback(pool.close, self.drives)
+        self._keeper = Keeper(db, self.names, self.drives, self.state)
         self.cache = ChunkCache(str(config.cache.path), config.cache.size, min_free=config.cache.min_free)
         closing.callback(self.cache.close)
         self.library: Library | None = None
@@ -131,6 +130,9 @@ class App:
         return Options(self.config.mount.allow_other, self.config.mount.cache_seconds)
 
     def _mounted(self, mounted: Callable[[], None]) -> None:
+        # A start that failed changed no names, so it saves none either.
+        self._keeper.start()
+        self._closing.callback(self._keeper.close)
         # Only now: what is published before the tree answers would be looked at by nobody.
         if self.torrents is not None:
             self.torrents.start()

@@ -9,6 +9,7 @@ from cli import config_file as files
 from cli import pool as drives
 from cli.options import ask, config_option, load
 from cli.output import confirm, dry_run_option, fail, json_option, print_json, say, warn, yes_option
+from cli.restore_cmd import restore_names
 from cli.state import StateFolder
 from cli.status_cmd import drives_now, show_drives
 from placement.identity import DriveError, Identity
@@ -124,5 +125,7 @@ def _remind(config: configuration.Config) -> None:
     if StateFolder(config.state.path).in_use():
         warn("the running mount goes on without this change; mount anew to use it")
 
+
+pool.add_command(restore_names)
 
 commands = [pool]

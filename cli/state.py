@@ -27,6 +27,7 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.names = path / "names.db"
+        self.copies = path / "copies"
         self.debrid = path / "debrid.db"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"

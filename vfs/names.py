@@ -22,7 +22,7 @@ from typing import Any
 from vfs.attr import NOW, OMIT
 from vfs.branch import error
 from vfs.library import Key
-from vfs.namesdb import ROOT, NamesDb
+from vfs.namesdb import ROOT, NamesDamaged, NamesDb
 from vfs.nodes import Contents, Directory, Node, RemoteFile
 
 
@@ -58,7 +58,13 @@ class Names:
         self._lock = threading.RLock()
         self._contents = Contents()
         self._published: dict[str, str] = {}
-        self.root = self._load()
+        try:
+            self.root = self._load()
+        except (LookupError, TypeError, AssertionError) as cause:
+            # The file is whole, but what it says makes no tree.
+            raise NamesDamaged(
+                f"{db.path}, which holds the names of all remote files, is damaged: {cause!r}."
+            ) from cause
 
     def _load(self) -> Directory:
         nodes: dict[int, Node] = {}
@@ -119,6 +125,10 @@ class Names:
         if not isinstance(node, Directory):
             raise error(errno.ENOTDIR, path)
         return node
+
+    def ever_held(self) -> bool:
+        """Whether anything was ever published, so that losing this would be a loss."""
+        return bool(self._published) or self.count() > 0
 
     def count(self) -> int:
         """How many remote files there are."""

@@ -8,16 +8,36 @@ import errno
 import os
 import sqlite3
 import threading
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 SCHEMA = 2
 ROOT = 1
 
 
+# What SQLite says about the disk or about who may use the file, and not about what stands in it.
+_NO_DAMAGE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_BUSY: errno.EBUSY,
+    sqlite3.SQLITE_LOCKED: errno.EBUSY,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_NOMEM: errno.ENOMEM,
+}
+
+
 class NamesDamaged(Exception):
-    """names.db cannot be used; the message names the file, the cause and the remedy."""
+    """names.db cannot be used; the message names the file and the cause."""
+
+
+class NamesTooNew(NamesDamaged):
+    """A newer mediapool wrote it; nothing is wrong with it."""
 
 
 _INTENT = """
@@ -32,6 +52,8 @@ CREATE TABLE intent (
 # The reference of the format. Times are ns since 1970, sizes bytes, names raw bytes.
 _TABLES = f"""
 BEGIN;
+-- 'schema'; 'pool': a random UUID, by which copies of this file are told from those of other pools;
+-- 'saved': in copies, when they were made, in ns; 'barrier': the last time that was asked for one.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO meta VALUES ('schema', '{SCHEMA}');
 
@@ -113,7 +135,10 @@ class NamesDb:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database; raises NamesDamaged when it is not one that this version can use."""
+        """Open or create the database; NamesDamaged when it is not one that this version can use.
+
+        OSError (ENOSPC, EIO, EACCES, ...) when that cannot be known, because of its disk.
+        """
         self.path = path
         self._lock = threading.Lock()
         fresh = not path.exists()
@@ -123,10 +148,10 @@ class NamesDb:
             self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._prepare(fresh)
         except sqlite3.Error as cause:
-            raise NamesDamaged(
-                f"{path} cannot be read ({cause}). It holds the names of all remote files: restore it from a "
-                f"backup, or move it away to start with an empty remote tree."
-            ) from cause
+            code = disk_trouble(cause)
+            if code is not None:
+                raise OSError(code, f"cannot be opened ({cause})", str(path)) from cause
+            raise NamesDamaged(f"{path}, with the names of all remote files, is damaged: {cause}.") from cause
 
     def _prepare(self, fresh: bool) -> None:
         self.db.execute("PRAGMA journal_mode = WAL")
@@ -136,13 +161,18 @@ class NamesDb:
         (check,) = self.db.execute("PRAGMA quick_check(1)").fetchone()
         if check != "ok":
             raise sqlite3.DatabaseError(check)
-        (found,) = self.db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        self._upgrade(int(found))
+        meta = dict(self.db.execute("SELECT key, value FROM meta"))
+        if not meta.get("schema", "").isdecimal():
+            raise sqlite3.DatabaseError("it does not say which format it has")
+        self._upgrade(int(meta["schema"]))
+        self.pool = meta.get("pool") or str(uuid.uuid4())
+        if "pool" not in meta:
+            self.db.execute("INSERT INTO meta VALUES ('pool', ?)", (self.pool,))
 
     def _upgrade(self, found: int) -> None:
         """Bring an older format up to this one, a copy kept beside it; NamesDamaged for a newer one."""
         if found > SCHEMA or (found < SCHEMA and found not in _UPGRADES):
-            raise NamesDamaged(
+            raise NamesTooNew(
                 f"{self.path} has format {found}, this mediapool writes format {SCHEMA}: use the version that "
                 f"wrote it, or a newer one."
             )
@@ -155,20 +185,11 @@ class NamesDb:
 
     def backup(self, path: Path) -> None:
         """Write a whole copy to `path`, on stable storage, in place of an older one; OSError if that fails."""
-        draft = path.with_name(path.name + ".new")
-        draft.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with self._lock, closing(sqlite3.connect(draft)) as copy:
-                self.db.backup(copy)
-            fd = os.open(draft, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            draft.replace(path)
-        except sqlite3.Error as cause:
-            raise OSError(errno.EIO, f"{path} could not be written: {cause}") from cause
+            copy_names(self.path, folder, path.name)
+        finally:
+            os.close(folder)
 
     @contextmanager
     def write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
@@ -189,8 +210,61 @@ class NamesDb:
                         self.db.execute("ROLLBACK")
                     raise
         except sqlite3.Error as cause:
-            code = errno.ENOSPC if "full" in str(cause) else errno.EIO
+            code = errno.ENOSPC if disk_trouble(cause) == errno.ENOSPC else errno.EIO
             raise OSError(code, f"{self.path} could not be written: {cause}") from cause
 
     def close(self) -> None:
         self.db.close()
+
+
+def disk_trouble(cause: sqlite3.Error) -> int | None:
+    """The errno of what the disk does not let us do; None for a database that is damaged."""
+    # The lower byte is the kind of error, the others tell more of it.
+    return _NO_DAMAGE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+
+
+def copy_names(source: Path, folder: int, name: str) -> None:
+    """Write a copy of the names.db `source` as `name` in the open directory `folder`, in place of an older one.
+
+    Whole and on stable storage, or nothing is changed. The source may be in use: nobody who reads or writes it
+    waits. A copy has no intents, as at the time it is used the work they tell of was done or is forgotten.
+    OSError when it cannot be read or written; EIO when the source is damaged.
+    """
+    draft = f"{name}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(draft, dir_fd=folder)
+    fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        # By a path, as SQLite knows no descriptors; it must lead to the file made above, as nothing is created.
+        _copy(source, f"/proc/self/fd/{folder}/{draft}")
+        # Not in WAL mode, so that it can be read where nothing can be written.
+        os.pwrite(fd, b"\1\1", 18)
+        os.fsync(fd)
+        os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except sqlite3.Error as cause:
+        code = disk_trouble(cause) or errno.EIO
+        raise OSError(code, f"the copy {name} of {source} could not be written: {cause}") from cause
+    finally:
+        os.close(fd)
+        with suppress(OSError):
+            os.unlink(draft, dir_fd=folder)
+
+
+def _copy(source: Path, target: str) -> None:
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True, isolation_level=None)) as old,
+        closing(sqlite3.connect(f"file:{target}?mode=rw", uri=True, isolation_level=None)) as copy,
+    ):
+        # One look from here on; writers go on beside it.
+        old.execute("BEGIN")
+        (check,) = old.execute("PRAGMA quick_check(1)").fetchone()
+        if check != "ok":
+            raise sqlite3.DatabaseError(check)
+        # Without a journal and its syncs: a draft that fails is thrown away.
+        copy.execute("PRAGMA journal_mode = OFF")
+        copy.execute("PRAGMA synchronous = OFF")
+        old.backup(copy)
+        if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'intent'").fetchone():
+            copy.execute("DELETE FROM intent")
+        copy.execute("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", (str(time.time_ns()),))

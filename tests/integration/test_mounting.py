@@ -178,7 +178,7 @@ def test_damaged_names_refuse_the_mount(make_mount: MakeMount) -> None:
     mounted.stop()
     (mounted.state / "names.db").write_bytes(b"SQLite format 3\0" + os.urandom(8000))
     done = mounted.command("mount")
-    assert done.returncode == 1 and "names.db" in done.stderr and "backup" in done.stderr
+    assert done.returncode == 1 and "names.db" in done.stderr and "restore-names" in done.stderr
 
 
 def test_a_drive_that_lost_its_identity_is_not_written_to(make_mount: MakeMount) -> None:

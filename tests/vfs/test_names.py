@@ -3,6 +3,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,11 +94,11 @@ def test_a_taken_name_is_refused_and_nothing_stays_behind(names: Names, file: Pa
 
 def test_a_failed_write_leaves_memory_and_file_as_they_were(names: Names, file: Path) -> None:
     before = everything(names)
-    with sqlite3.connect(file) as other:
-        other.execute("CREATE TRIGGER full BEFORE INSERT ON content BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
-    other.close()
+    # SQLite says then that it is full, as it does of a disk.
+    names._db.db.execute("PRAGMA max_page_count = 1")
     with pytest.raises(OSError) as failure:
-        plant(names, "add:1", "torrents/complete", "Show", [new("S1/e1.mkv")], OWNER)
+        files = [new(f"S1/e{number}.mkv", str(number)) for number in range(1000)]
+        plant(names, "add:1", "torrents/complete", "Show", files, OWNER)
     assert failure.value.errno == errno.ENOSPC and str(file) in str(failure.value)
     assert everything(names) == before and names.count() == 0
     again = Names(NamesDb(file))
@@ -132,7 +133,23 @@ def test_lookups_fail_as_a_filesystem_does(names: Names) -> None:
 
 def test_a_damaged_file_is_refused_with_path_and_remedy(file: Path) -> None:
     file.write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
-    with pytest.raises(NamesDamaged, match=f"{file}.*restore"):
+    with pytest.raises(NamesDamaged, match=f"{file}.*damaged"):
+        NamesDb(file)
+
+
+def test_a_file_whose_rows_make_no_tree_is_damaged(file: Path) -> None:
+    NamesDb(file).close()
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("INSERT INTO name VALUES (77, x'61', 1)")
+    db = NamesDb(file)
+    with pytest.raises(NamesDamaged, match=f"{file}.*damaged"):
+        Names(db)
+    db.close()
+
+
+def test_a_disk_that_cannot_be_read_is_no_damage(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(OSError, match="names.db"):
         NamesDb(file)
 
 
