@@ -8,6 +8,7 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
+from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.keeping import Keeper, open_names
@@ -67,13 +68,15 @@ class App:
         self._open_tree(library, Inodes(db))
         self.daemon = Daemon(
             config.http.address,
-            {"/api/status": self.status, "/api/debrid/torrents": self.listing},
+            {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
+                **check_posts(self.check),
             },
         )
         closing.callback(self.daemon.close)
+        closing.callback(self.check.close)
 
     def _open_account(self) -> RemoteLibrary:
         debrid = self.config.debrid
@@ -101,6 +104,7 @@ class App:
         )
         self.relocating.recover()
         union.intents.recover()
+        self.check = PoolCheck(union, branches, self.names, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds)
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))

@@ -72,6 +72,13 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], right:
         _plain([list(headers), *texts] if headers else texts, right)
 
 
+def progress(text: str) -> None:
+    """Show how far something is, in place of what was shown before; only to people. "" takes it away."""
+    if sys.stderr.isatty():
+        width = _console(sys.stderr).width - 1
+        print(f"\r\x1b[K{printable(text)[:width]}", end="", file=sys.stderr, flush=True)
+
+
 def warn(text: str) -> None:
     """Tell people something that does not stop the command."""
     _prefixed("warning", "yellow", text)

@@ -7,6 +7,7 @@ import click
 from cli import config as configuration
 from cli import config_file as files
 from cli import pool as drives
+from cli.check_cmd import check
 from cli.options import ask, config_option, load
 from cli.output import confirm, dry_run_option, fail, json_option, print_json, say, warn, yes_option
 from cli.restore_cmd import restore_names
@@ -127,5 +128,6 @@ def _remind(config: configuration.Config) -> None:
 
 
 pool.add_command(restore_names)
+pool.add_command(check)
 
 commands = [pool]

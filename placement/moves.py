@@ -17,7 +17,7 @@ import contextlib
 import errno
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
@@ -227,18 +227,37 @@ class Mover:
         """
         with self._recovering:
             drives = {drive.id: drive for drive in self._drives()}
-            # Listed before the journal is read: what is begun after that is no stray.
-            strays = [(drive, token) for drive in drives.values() if drive.mode != "ro" for token in staged(drive)]
-            with self._lock:
-                pending, active = self._journal.pending(), self._tokens | self._left
-            ours = [(ident, fields) for ident, fields in pending if fields.get("kind") == KIND]
-            known = active | {fields.get("token") for _, fields in ours}
-            self._endings.remove_strays(stray for stray in strays if stray[1] not in known)
+            strays, ours, active = self._found(drive for drive in drives.values() if drive.mode != "ro")
+            self._endings.remove_strays(strays)
             return [
                 self._endings.recover(ident, fields, drives)
                 for ident, fields in ours
                 if fields.get("token") not in active
             ]
+
+    def begun(self) -> list[str]:
+        """The names of all moves in the journal, as far as they can be read. OSError."""
+        paths: set[str] = set()
+        for _, fields in self._found(())[1]:
+            with contextlib.suppress(ValueError):
+                paths.update(Record.from_json(fields).paths)
+        return sorted(paths)
+
+    def strays(self) -> list[tuple[Drive, str]]:
+        """Drives with the tokens of copies on them that no move knows; `recover` removes them. OSError."""
+        return self._found(self._drives())[0]
+
+    def _found(
+        self, drives: Iterable[Drive]
+    ) -> tuple[list[tuple[Drive, str]], list[tuple[int, dict[str, Any]]], set[str]]:
+        """Copies that no move knows, the records of the journal, and the tokens of moves under way."""
+        # Listed before the journal is read: what is begun after that is no stray.
+        there = [(drive, token) for drive in drives for token in staged(drive)]
+        with self._lock:
+            pending, active = self._journal.pending(), self._tokens | self._left
+        ours = [(ident, fields) for ident, fields in pending if fields.get("kind") == KIND]
+        known = active | {fields.get("token") for _, fields in ours}
+        return [stray for stray in there if stray[1] not in known], ours, active
 
 
 def _explained(error: OSError, drive: Drive, target: Drive, path: str) -> OSError:

@@ -163,6 +163,15 @@ class Intents:
                 blocked += [path for step in steps for path in (step.path, step.target) if path]
         self._blocked = tuple(blocked)
 
+    def waiting(self) -> list[str]:
+        """The paths of work that waits for a drive."""
+        return sorted(set(self._blocked))
+
+    def begun(self) -> list[str]:
+        """The paths of all work that was not ended, which in a tree that is not mounted was interrupted."""
+        steps = [_unpacked(step) for _, record in self._journal.pending() for step in record["steps"]]
+        return sorted({path for step in steps for path in (step.path, step.target) if path})
+
     def check(self, path: str) -> None:
         """EIO if work on this path, or on a folder above it, still waits for a drive."""
         if self._blocked and self._is_blocked(path):

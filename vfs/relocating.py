@@ -56,6 +56,10 @@ class Relocating:
         """Finish or undo what was interrupted; what must wait for a drive blocks its paths. OSError."""
         self._waiting = frozenset(path for one in self.mover.recover() if one.result == "waiting" for path in one.paths)
 
+    def waiting(self) -> list[str]:
+        """Names of interrupted moves that wait for a drive."""
+        return sorted(self._waiting)
+
     def check(self, path: str) -> None:
         """EIO while names of an interrupted move wait for a drive."""
         if path in self._waiting:
