@@ -1,5 +1,6 @@
 """The composition root: the one place that knows every part, makes them, and ties them together."""
 
+import errno
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -9,7 +10,7 @@ from typing import Any
 import vfs.mount
 from cli import pool
 from cli.checking import CHECK, PoolCheck, check_posts
-from cli.config import Config
+from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.keeping import Keeper, open_names
 from cli.state import StateFolder
@@ -33,9 +34,13 @@ from vfs.publish import Publisher
 from vfs.reader import Reader
 from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
+from vfs.tier import TROUBLE
 from vfs.union import Union
 
 log = logging.getLogger(__name__)
+
+# What a disk says that is full, read-only or broken; anything else is about the folder, and for people to mend.
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class App:
@@ -60,7 +65,7 @@ class App:
         self.drives = pool.open_drives(config, db)
         closing.callback(pool.close, self.drives)
         self._keeper = Keeper(db, self.names, self.drives, self.state)
-        self.cache = ChunkCache(str(config.cache.path), config.cache.size, min_free=config.cache.min_free)
+        self.cache = _open_cache(config.cache)
         closing.callback(self.cache.close)
         self.library: Library | None = None
         self.torrents: Torrents | None = None
@@ -200,6 +205,17 @@ class App:
         if self.torrents is None:
             return []
         return [asdict(entry) for entry in prune(self._store, self.publisher, hashes, dry_run=dry_run)]
+
+
+def _open_cache(config: CacheConfig) -> ChunkCache:
+    """The disk cache, or one that keeps nothing where its disk does not let it; OSError where its folder is wrong."""
+    try:
+        return ChunkCache(str(config.path), config.size, min_free=config.min_free)
+    except TROUBLE as cause:
+        if isinstance(cause, OSError) and cause.errno not in _NO_DISK:
+            raise
+        log.warning("nothing is kept in the cache %s until the next mount: %s", config.path, cause)
+        return ChunkCache(str(config.path), 0)
 
 
 def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:

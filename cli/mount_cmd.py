@@ -101,6 +101,8 @@ def _mount_in_background(config: Config) -> None:
         return
     process.terminate()
     said = state.log.read_bytes()[begin:].decode(errors="replace").strip()
+    if not said:
+        said = f"nothing, not even in {state.log}: is the disk of the state folder full?"
     fail(f"The mount did not start. It said:\n{said}", code=Exit(min(process.wait(), 4) or 1))
 
 

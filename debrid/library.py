@@ -171,6 +171,8 @@ class _Urls:
         self._client, self._store, self._clock = client, store, clock
         self._url_seconds = url_seconds
         self._flights = _Flights()
+        # URLs, and until when they are good, that the store had no room for: reading goes on without it.
+        self._unkept: dict[tuple[str, int], tuple[str, float]] = {}
 
     def get(self, file: StoredFile, stale: str | None, budget: Budget) -> str:
         """A URL other than `stale`, as far as the provider has another. Raises DebridError."""
@@ -192,11 +194,23 @@ class _Urls:
         """Remember why the file cannot be had, and ask again after `seconds`, longer each time."""
         seconds = min(seconds * 2 ** min(file.failures, 10), 86_400.0)
         log.warning("%s: %s; asked again in %.0f s", file.path, problem, seconds)
+        self._unkept.pop((file.hash, file.id), None)
         self._store.set_failing(file.hash, file.id, problem, self._clock() + seconds)
 
     def _cached(self, file: StoredFile, stale: str | None) -> str | None:
-        url = self._store.url(file.hash, file.id, self._clock())
+        now = self._clock()
+        unkept, until = self._unkept.get((file.hash, file.id), (None, 0.0))
+        url = unkept if until > now else self._store.url(file.hash, file.id, now)
         return url if url != stale else None
+
+    def _keep(self, file: StoredFile, url: str) -> None:
+        until = self._clock() + self._url_seconds
+        try:
+            self._store.set_url(file.hash, file.id, url, until)
+            self._unkept.pop((file.hash, file.id), None)
+        except errors.StoreError as error:
+            log.warning("the download URL of %s is not kept: %s", file.path, error)
+            self._unkept[file.hash, file.id] = (url, until)
 
     def _unrestrict(self, info_hash: str, file_id: int, stale: str | None, budget: Budget) -> None:
         file = self._store.file(info_hash, file_id)
@@ -215,7 +229,7 @@ class _Urls:
             problem = f"{GONE}, and {error}" if self._has_left(info_hash) else str(error)
             self.fail(file, problem, RETRY_SECONDS)
             raise errors.ContentGone(problem) from None
-        self._store.set_url(info_hash, file_id, answer.download, self._clock() + self._url_seconds)
+        self._keep(file, answer.download)
 
     def _ask(self, info_hash: str, file_id: int, budget: Budget) -> None:
         for addition in self._store.additions_of(info_hash):

@@ -28,17 +28,26 @@ class Parents:
             if has_directory(branch, parent):
                 return
             shown = self._lookup.first(parent)
-            _copy_directory(shown, branch, parent)
+            with _untouched(branch, parent_of(parent)):
+                self._copy(shown, branch, parent)
+
+    def _copy(self, shown: Copy, branch: Branch, path: str) -> None:
+        """Make `path` on the branch as it is shown from another one; whole, or OSError and it is not there."""
+        branch.mkdir(path, 0o700, Caller(shown.attr.uid, shown.attr.gid))
+        try:
+            _copy_attributes(shown, branch, path)
             if isinstance(branch, LocalBranch) and self._lookup.before(branch, shown.branch):
                 # The copy just made comes before the one shown so far: programs shall not see another number.
-                branch.show_as(parent, shown.attr.ino)
+                branch.show_as(path, shown.attr.ino)
+        except OSError:
+            with contextlib.suppress(OSError):
+                branch.rmdir(path)
+            raise
 
 
-def _copy_directory(shown: Copy, branch: Branch, path: str) -> None:
-    """Make `path` on `branch` like the directory shown from another one: mode, owner, xattrs, times."""
+def _copy_attributes(shown: Copy, branch: Branch, path: str) -> None:
+    """Make the directory `path` of `branch` like the one shown: mode, owner, xattrs, times."""
     attr = shown.attr
-    with _untouched(branch, parent_of(path)):
-        branch.mkdir(path, 0o700, Caller(attr.uid, attr.gid))
     for name in shown.branch.listxattr(path):
         # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file.
         with contextlib.suppress(OSError):
@@ -56,7 +65,9 @@ def _untouched(branch: Branch, folder: str) -> Iterator[None]:
     That may hide the time of another change made in the same microseconds.
     """
     before = branch.stat(folder)
-    yield
-    # Somebody else's folder on a mount that does not run as root.
-    with contextlib.suppress(OSError):
-        branch.utime(folder, OMIT, before.mtime_ns)
+    try:
+        yield
+    finally:
+        # Somebody else's folder on a mount that does not run as root.
+        with contextlib.suppress(OSError):
+            branch.utime(folder, OMIT, before.mtime_ns)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from debrid.client import Client
+from debrid.errors import StoreError
 from debrid.library import Key, Library, LibraryStatus, RemoteStream
 from debrid.models import TorrentInfo
 from debrid.simulator import SimTorrent, Simulator
@@ -80,6 +81,27 @@ def fails(act: Callable[[], object], text: str, *numbers: int) -> OSError:
 )
 def test_bytes_equal_the_source(library: Library, key: Key, offset: int, length: int) -> None:
     assert fetch(library, key, offset, length) == DATA[offset : offset + length]
+
+
+def test_urls_that_cannot_be_kept_are_used_and_made_once(
+    sim: Simulator, library: Library, store: Store, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full."""
+
+    def full(*_: object) -> None:
+        raise StoreError("debrid.db cannot be used: database or disk is full")
+
+    monkeypatch.setattr(store, "set_url", full)
+    for _ in range(3):
+        assert fetch(library, key, 100, 1000) == DATA[100:1100]
+    assert sim.count(path_prefix="/unrestrict/link") == 1
+    # One that goes stale is replaced all the same.
+    sim.revoke_urls()
+    assert fetch(library, key, 100, 1000) == DATA[100:1100]
+    monkeypatch.undo()
+    sim.revoke_urls()
+    assert fetch(library, key, 100, 1000) == DATA[100:1100]
+    assert store.url(key[1], 1, time.time()) is not None
 
 
 def test_a_stream_asks_for_exactly_its_range_in_one_request(sim: Simulator, library: Library, key: Key) -> None:
