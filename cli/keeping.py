@@ -27,6 +27,7 @@ ON_DRIVES = 2
 TICK = 30.0  # seconds between looks at whether there is something to do
 FIRST = 600.0  # seconds after the start
 DAILY = 86_400.0
+PATIENCE = 20.0
 
 
 class Keeper:
@@ -46,12 +47,13 @@ class Keeper:
         self._thread.start()
 
     def close(self) -> None:
-        """Mark and copy a last time; nothing may change names after that."""
+        """Mark and copy a last time; nothing may change names after that. A disk that hangs is not waited for."""
+        if self._thread.ident is None:
+            self._thread.start()
         self._end.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        self.mark()
-        self.save()
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            log.warning("a disk does not answer: the names of remote files may have no new copy")
 
     def _run(self) -> None:
         due = time.monotonic() + FIRST
@@ -61,6 +63,8 @@ class Keeper:
             if time.monotonic() >= due:
                 due = time.monotonic() + DAILY
                 self.save()
+        self.mark()
+        self.save()
 
     def mark(self) -> None:
         """Have each drive that is there say that this pool has remote names."""
