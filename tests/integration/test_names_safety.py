@@ -14,7 +14,7 @@ from mounting import Mounted, wait_for
 from debrid.simulator import Simulator
 from vfs.namescopies import KEPT
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.mount, pytest.mark.timeout(300)]
 
 COMPLETE = "torrents/complete"
 

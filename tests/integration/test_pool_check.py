@@ -19,7 +19,7 @@ from vfs.journal import Journal
 from vfs.names import Names
 from vfs.namesdb import NamesDb
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.mount, pytest.mark.timeout(300)]
 
 FILM = os.urandom(3_000_000)
 
