@@ -28,6 +28,8 @@ class StateFolder:
         self.path = path
         self.names = path / "names.db"
         self.debrid = path / "debrid.db"
+        self.catalog = path / "catalog.db"
+        self.marks = path / "catalog.marks"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"
         self._lock = path / "lock"

@@ -37,10 +37,12 @@ def _copy_directory(shown: Copy, branch: Branch, path: str) -> None:
     """Make `path` on `branch` like the directory shown from another one: mode, owner, xattrs, times."""
     attr = shown.attr
     branch.mkdir(path, 0o700, Caller(attr.uid, attr.gid))
-    for name in shown.branch.listxattr(path):
-        # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file.
-        with contextlib.suppress(OSError):
-            branch.setxattr(path, name, shown.branch.getxattr(path, name), 0)
+    # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file, nor that a drive
+    # is missing of whose folder only the attributes are known.
+    with contextlib.suppress(OSError):
+        for name in shown.branch.listxattr(path):
+            with contextlib.suppress(OSError):
+                branch.setxattr(path, name, shown.branch.getxattr(path, name), 0)
     with contextlib.suppress(PermissionError):
         branch.chown(path, attr.uid, attr.gid)
     branch.chmod(path, attr.mode & 0o7777)
