@@ -81,7 +81,7 @@ def open_catalog(path: Path) -> Catalog:
         return Catalog(path)
     except CatalogDamaged as damage:
         aside = path.with_name(path.name + ".damaged")
-        log.warning("%s It is moved to %s, and filled anew.", damage, aside)
+        log.warning("%s That was done: it was moved to %s.", damage, aside)
         try:
             # The write-ahead log belongs to the damaged file, and would be taken for one of the new.
             for end in ("-wal", "-shm", ""):
