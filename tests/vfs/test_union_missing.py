@@ -178,6 +178,21 @@ def test_interrupted_work_waits_for_the_drive_though_its_names_are_known(pool: K
     assert pool.read("target") == "a" and pool.everywhere("target") == "a"
 
 
+def test_no_step_is_taken_for_done_because_of_what_is_known(pool: KnownPool) -> None:
+    pool.write("a", "target", "must not be lost")
+    pool.walk()
+    # Somebody put it there past the mount, so the catalog takes it for absent.
+    pool.write("b", "source")
+    steps = [["rename", 2, pool.branches[1].stat("source").ino, "c291cmNl", "dGFyZ2V0"]]
+    steps += [["unlink", 1, pool.branches[0].stat("target").ino, "dGFyZ2V0", ""]]
+    Journal(pool.names, "union").begin({"steps": steps})
+    pool.pull("b")
+    pool.union.intents.recover()
+    assert pool.everywhere("target") == "a" and refused(pool.union.stat, "target")
+    pool.put_back("b")
+    assert pool.read("target") == "b" and pool.everywhere("target") == "b"
+
+
 def test_a_file_that_changed_drives_is_unknown_until_it_is_looked_at(pool: KnownPool) -> None:
     pool.write("b", "films/alien", "content")
     pool.walk()
@@ -199,3 +214,23 @@ def test_a_file_that_changed_drives_is_unknown_until_it_is_looked_at(pool: Known
     before = pool.shown()
     pool.pull("a")
     assert pool.shown() == before
+
+
+def test_a_look_at_the_drives_during_a_move_is_not_believed(pool: KnownPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.write("b", "films/alien", "content")
+    pool.walk()
+    looks: list[Crawl] = []
+
+    def look(step: str, when: str) -> None:
+        if (step, when) == ("names made", "before"):
+            looks.append(Crawl.again(pool.catalog, pool.drives[0], [""], pool.known.marks))
+            looks[0].step()
+
+    monkeypatch.setattr("vfs.relocating._crash_point", look)
+    relocating = Relocating(pool.union, pool.branches, pool, Journal(pool.names, "move"), 0)
+    handle = pool.union.open("films/alien", os.O_RDWR)
+    assert isinstance(handle, LocalHandle)
+    relocating.make_room(handle, handle.branch, 10, OSError(errno.ENOSPC, "no room"))
+    handle.close()
+    looks[0].flush()
+    assert refused(pool.known.stat, 1, "films")
