@@ -9,6 +9,7 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
+from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
@@ -70,7 +71,10 @@ class App:
         self.library: Library | None = None
         self.torrents: Torrents | None = None
         library = self._open_account() if config.debrid.token else NoLibrary()
-        self._open_tree(library, Inodes(db))
+        inodes = Inodes(db)
+        self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
+        closing.callback(self.knowledge.stop)
+        self._open_tree(library, inodes)
         self.daemon = Daemon(
             config.http.address,
             {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
@@ -100,7 +104,8 @@ class App:
         config = self.config
         self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
-        branches = [LocalBranch(drive, inodes, config.placement.min_free) for drive in self.drives]
+        files = self.knowledge.files
+        branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
@@ -139,6 +144,7 @@ class App:
         return Options(self.config.mount.allow_other, self.config.mount.cache_seconds)
 
     def _mounted(self, mounted: Callable[[], None]) -> None:
+        self.knowledge.start()
         # A start that failed changed no names, so it saves none either.
         self._keeper.start()
         self._closing.callback(self._keeper.close)
@@ -174,7 +180,8 @@ class App:
         """Everything `mediapool status` shows, as plain values; sizes in bytes."""
         return {
             "mount": str(self.config.mount.path),
-            "drives": [drive_status(drive, self.config.placement.min_free) for drive in self.drives],
+            "drives": [self._drive_status(drive) for drive in self.drives],
+            "walking": self.knowledge.walking(),
             "remote": {
                 "files": self.names.count(),
                 "account": None if self.torrents is None else asdict(self.torrents.status()),
@@ -183,6 +190,10 @@ class App:
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),
         }
+
+    def _drive_status(self, drive: Drive) -> dict[str, Any]:
+        status = drive_status(drive, self.config.placement.min_free)
+        return {**status, "uncertain": self.knowledge.uncertain(drive.number)}
 
     def listing(self) -> list[dict[str, Any]]:
         """Everything `mediapool debrid list` shows."""

@@ -7,7 +7,7 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +28,17 @@ class _Place:
         return Problem(self.where, wrong, remedy, shown(self.path))
 
 
-def check_paths(config: Config) -> None:
-    """ConfigError naming each folder that cannot be used, with the remedy."""
-    problems = path_problems(config)
+def check_paths(config: Config, known: Container[str] = ()) -> None:
+    """ConfigError naming each folder that cannot be used, with the remedy. Drives whose names are in `known` were
+    mounted before and may be missing."""
+    problems = path_problems(config, known)
     if problems:
         raise ConfigError(config.file, problems)
 
 
-def path_problems(config: Config) -> list[Problem]:
-    """All that is wrong with the folders of `config`."""
-    return [*_mount_problems(config), *_drive_problems(config), *_own_folder_problems(config)]
+def path_problems(config: Config, known: Container[str] = ()) -> list[Problem]:
+    """All that is wrong with the folders of `config`; `known` as for `check_paths`."""
+    return [*_mount_problems(config), *_drive_problems(config, known), *_own_folder_problems(config)]
 
 
 def _mount_problems(config: Config) -> Iterator[Problem]:
@@ -72,24 +73,27 @@ def _parent_problems(mount: _Place) -> Iterator[Problem]:
         )
 
 
-def _drive_problems(config: Config) -> Iterator[Problem]:
+def _drive_problems(config: Config, known: Container[str]) -> Iterator[Problem]:
     mount, drives = _mount(config), _drives(config)
     for index, drive in enumerate(drives):
-        yield from _missing(drive, config.drive[index])
+        yield from _missing(drive, config.drive[index], config.drive[index].name in known)
         yield from _overlap(drive, mount, "Move one of the two: the tree would show itself inside a drive.")
         for other in drives[:index]:
             remedy = "Remove one of the two, or name two folders side by side."
             yield from _overlap(drive, other, remedy)
 
 
-def _missing(place: _Place, drive: DriveConfig) -> Iterator[Problem]:
+def _missing(place: _Place, drive: DriveConfig, may_be_missing: bool) -> Iterator[Problem]:
     remedy = f"Mount its disk, make the folder, or run: mediapool pool remove {drive.name}"
     try:
         if not stat.S_ISDIR(os.stat(place.path).st_mode):
             yield place.problem("It is not a folder.", remedy)
-    except FileNotFoundError:
-        yield place.problem("It does not exist.", remedy)
     except OSError as error:
+        if may_be_missing:
+            return
+        if isinstance(error, FileNotFoundError):
+            yield place.problem("It does not exist.", remedy)
+            return
         remedy = "Check its disk and its permissions."
         yield place.problem(f"It cannot be looked at: {error.strerror}.", remedy)
 

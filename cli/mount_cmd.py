@@ -12,6 +12,7 @@ import click
 import vfs.mount
 from cli import config as configuration
 from cli import config_file as files
+from cli import pool
 from cli.app import App
 from cli.config import Config
 from cli.daemon import PortTaken
@@ -47,7 +48,7 @@ def mount(config_file: Path | None, background: bool) -> None:
         config = load(config_file)
     except ConfigMissing:
         _write_config(config_file)
-    check_paths(config)
+    check_paths(config, pool.remembered(StateFolder(config.state.path).names))
     if background:
         _mount_in_background(config)
     else:

@@ -29,6 +29,8 @@ class StateFolder:
         self.names = path / "names.db"
         self.copies = path / "copies"
         self.debrid = path / "debrid.db"
+        self.catalog = path / "catalog.db"
+        self.marks = path / "catalog.marks"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"
         self._lock = path / "lock"

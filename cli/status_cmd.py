@@ -71,6 +71,17 @@ def show_drives(drives: Iterable[Mapping[str, Any]]) -> None:
     for drive in drives:
         if drive.get("problem"):
             say(f"! {drive['problem']}")
+            if "uncertain" in drive:
+                say(f"  {_shown(drive['uncertain'])}")
+
+
+def _shown(uncertain: int | None) -> str:
+    """What a missing drive still shows."""
+    if uncertain is None:
+        return "What it holds is not known: its names give an input/output error."
+    if uncertain:
+        return f"Its names are shown as last known, but {uncertain} of its folders changed since and give an error."
+    return "Its names are shown as last known; opening and changing them gives an input/output error."
 
 
 def _row(drive: Mapping[str, Any]) -> tuple[str, ...]:

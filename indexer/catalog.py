@@ -141,6 +141,10 @@ class CatalogError(Exception):
     """The catalog cannot be used; the message names the file or server, the cause and the remedy."""
 
 
+class CatalogDamaged(CatalogError):
+    """What stands there is no catalog that this version can read; a file may be moved aside, as it is only a cache."""
+
+
 class Known(NamedTuple):
     """What is known of one name, as lstat said it: `ino` is the drive's own st_ino, times are ns, sizes bytes.
 
@@ -191,7 +195,7 @@ class Catalog:
     def __init__(self, place: str | os.PathLike[str]) -> None:
         """Open or make the catalog: a file (mode 0600 when made here), or a URL such as postgresql+psycopg://...
 
-        Raises CatalogError if it is damaged, not a catalog, of another version, or out of reach.
+        Raises CatalogDamaged if it is damaged, not a catalog, or of another version; CatalogError if out of reach.
         """
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -260,10 +264,10 @@ class Catalog:
             if not (tables := inspect(connection).get_table_names()):
                 return self._make_tables(connection)
             if schema.name not in tables:
-                raise CatalogError(f"{self._place} holds other tables: give the catalog a database of its own.")
+                raise CatalogDamaged(f"{self._place} holds other tables: give the catalog a database of its own.")
             version = connection.execute(select(schema.c.version)).scalar()
         if version != SCHEMA_VERSION:
-            raise CatalogError(
+            raise CatalogDamaged(
                 f"{self._place} was written by another version (format {version}, this one reads {SCHEMA_VERSION}). "
                 f"{self._remedy}"
             )
@@ -286,17 +290,25 @@ class Catalog:
         try:
             yield
         except (SQLAlchemyError, sqlite3.Error, ImportError) as error:
-            raise CatalogError(f"the catalog {self._place} cannot be used: {self._cause(error)}") from error
+            damaged = type(_driver_error(error)) is sqlite3.DatabaseError
+            raise (CatalogDamaged if damaged else CatalogError)(
+                f"the catalog {self._place} cannot be used: {self._cause(error)}"
+            ) from error
 
     def _cause(self, error: Exception) -> str:
         if isinstance(error, ImportError):
             return f"{error}. Install the driver that the URL asks for."
         if isinstance(error, NoSuchModuleError | ArgumentError):
             return f"{error}. Check the URL."
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        cause = _driver_error(error)
         said = " ".join(str(cause).split())
         # That is about the file itself; a full disk or a lock is an OperationalError.
         return f"{said}. {self._remedy}" if type(cause) is sqlite3.DatabaseError else f"{said}."
+
+
+def _driver_error(error: Exception) -> BaseException:
+    """What the database's driver raised, without what SQLAlchemy wraps around it."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def _connected(connection: sqlite3.Connection, _record: object) -> None:

@@ -79,14 +79,16 @@ class _Everything:
 
 
 class _DriveMarks:
-    """The marks of one drive: `dirty` by directory, and in `looking` those a look under way will take away."""
+    """The marks of one drive: `dirty` by directory, and in `looking` those a look under way will take away. `writing`
+    counts handles by st_ino; `written` are those whose last was closed while a look was under way."""
 
-    __slots__ = ("dirty", "looking", "version", "writing")
+    __slots__ = ("dirty", "looking", "version", "writing", "written")
 
     def __init__(self) -> None:
         self.dirty: dict[str, _Marked] = {}
         self.looking: dict[str, _Marked | None] = {}
         self.writing: dict[int, int] = {}
+        self.written: set[int] = set()
         self.version = 0
 
     def at(self, path: str) -> Iterator[_Marked]:
@@ -147,10 +149,12 @@ class Marks:
     def written(self, number: int, ino: int) -> None:
         """One handle less writes to that file."""
         with self._lock:
-            writing = self._of(number).writing
-            writing[ino] = writing.get(ino, 1) - 1
-            if not writing[ino]:
-                del writing[ino]
+            drive = self._of(number)
+            drive.writing[ino] = drive.writing.get(ino, 1) - 1
+            if not drive.writing[ino]:
+                del drive.writing[ino]
+                if drive.looking:
+                    drive.written.add(ino)
 
     def forget(self, number: int) -> None:
         """Drop all marks of a drive of which nothing is recorded any more."""
@@ -185,6 +189,7 @@ class Marks:
             for listing in listings:
                 self._take_away(number, drive, listing)
             drive.version += 1
+            self._look_ended(drive)
             if self._journal.wants_rewrite:
                 self._rewrite()
 
@@ -196,6 +201,7 @@ class Marks:
             if path not in drive.dirty:
                 self._journal.append(CLEAN, number, path)
             drive.version += 1
+            self._look_ended(drive)
 
     def given_up(self, number: int, path: str) -> None:
         """The look failed: everything is as uncertain as before."""
@@ -208,6 +214,7 @@ class Marks:
                     marked.merge(older)
                 self._put_off(marked, older.wait)
             drive.looking.pop(path, None)
+            self._look_ended(drive)
 
     # Questions.
 
@@ -245,7 +252,8 @@ class Marks:
     def count(self, number: int) -> int:
         """How many directories have marks."""
         with self._lock:
-            return len(self._get(number).dirty)
+            drive = self._get(number)
+            return len(drive.dirty.keys() | {path for path, marked in drive.looking.items() if marked is not None})
 
     # Below: only with the lock, except where a method takes it itself.
 
@@ -285,15 +293,19 @@ class Marks:
     def _take_away(self, number: int, drive: _DriveMarks, listing: Listing) -> None:
         path = listing.path
         older = drive.looking.pop(path, None)
-        if drive.writing:
+        if drive.writing or drive.written:
             for name, known in listing.files.items():
-                if known.ino in drive.writing:
+                if known.ino in drive.writing or known.ino in drive.written:
                     self._add(number, path, os.fsdecode(name), True, False)
         marked = drive.dirty.get(path)
         if marked is not None and older is not None:
             self._put_off(marked, older.wait)
         elif older is not None:
             self._journal.append(CLEAN, number, path)
+
+    def _look_ended(self, drive: _DriveMarks) -> None:
+        if not drive.looking:
+            drive.written.clear()
 
     def _put_off(self, marked: _Marked, waited: float) -> None:
         marked.since = time.monotonic()

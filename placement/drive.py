@@ -114,6 +114,12 @@ class Drive:
             self._recheck()
             return self._root is not None
 
+    def has_failed(self) -> bool:
+        """Whether the drive is missing, asked after a call below its root failed: looks anew where it seems present."""
+        if self._current() is not None:
+            self._fresh_until = 0.0
+        return self._current() is None
+
     def space(self) -> "os.statvfs_result":
         """Room of the drive's filesystem; OSError EIO if it is missing, never the room of its mount point."""
         return self.require().statvfs()

@@ -941,3 +941,12 @@ def outcome(act: Act, root: Path, user: int) -> Any:
         data = pipe.read()
     os.waitpid(child, 0)
     return pickle.loads(data)
+
+
+def compare(name: str, tree: Path, plain: Path, hashed: int = 1 << 30) -> None:
+    """Run row `name` in both folders; `hashed`: contents of files up to so many bytes are compared."""
+    case = ROWS[name]
+    expected, found = (outcome(case.act, root, case.user) for root in (plain, tree))
+    assert expected[0] != "bug", expected
+    assert found == expected
+    assert snapshot(tree, hashed) == snapshot(plain, hashed)

@@ -9,6 +9,7 @@ from vfs.attr import Caller
 from vfs.cache import ChunkCache
 from vfs.inodes import Inodes
 from vfs.journal import Journal
+from vfs.known import KnownFiles
 from vfs.local import LocalBranch
 from vfs.names import Names
 from vfs.namesdb import NamesDb
@@ -22,7 +23,7 @@ ROOT = Caller(0, 0)
 class Pool:
     """Three drives, and a union that places new objects on the one whose name is in `next`."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, known: KnownFiles | None = None) -> None:
         self.paths = [base / name for name in ("a", "b", "c")]
         self.next = "a"
         for number, path in enumerate(self.paths, 1):
@@ -32,7 +33,7 @@ class Pool:
         self.db = NamesDb(base / "names.db")
         self.names = Names(self.db)
         inodes = Inodes(self.db)
-        self.branches = [LocalBranch(drive, inodes) for drive in self.drives]
+        self.branches = [LocalBranch(drive, inodes, known=known) for drive in self.drives]
         self.union = Union(self.branches, remote_of(self.names), self, Journal(self.names, "union"))
 
     def place(self, path: str, size_hint: int | None = None) -> list[Drive]:

@@ -61,7 +61,8 @@ class About:
         also = f"; hidden below it: another copy on {', '.join(hidden)}" if hidden else ""
         if isinstance(branch, RemoteBranch):
             return f"its content lies at Real-Debrid: {_content(branch, path)}{also}"
-        return f"it lies on drive {_drive(branch)}{also}; {self._placing(path)}"
+        missing = "" if not isinstance(branch, LocalBranch) or branch.drive.present else ", which is missing"
+        return f"it lies on drive {_drive(branch)}{missing}{also}; {self._placing(path)}"
 
 
 def _source(branch: Branch) -> str:

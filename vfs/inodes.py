@@ -28,6 +28,7 @@ class Inodes:
         self._aliases: dict[tuple[int, int], tuple[int, int]] = {
             (drive, ino % (1 << 64)): (birth, visible) for drive, ino, birth, visible in rows
         }
+        self._aliased = {ino for _, ino in self._aliases}
         wide = [visible for _, visible in self._aliases.values() if visible >> _BITS == _WIDE]
         self._wide = itertools.count(max(wide, default=_WIDE << _BITS) + 1)
 
@@ -38,6 +39,16 @@ class Inodes:
         if ino < _LIMIT:
             return drive << _BITS | ino
         return self._widen(drive, ino, birth())
+
+    def last_visible(self, drive: int, ino: int, birth_ns: int | None) -> int:
+        """As `visible`, of a file whose drive is missing; without its birth time an alias of its number is believed."""
+        alias = self._aliases.get((drive, ino))
+        believed = alias[0] if alias and birth_ns is None else birth_ns or 0
+        return self.visible(drive, ino, lambda: believed)
+
+    def wants_birth(self, ino: int) -> bool:
+        """Whether a file with this st_ino, on some drive, is told by its birth time."""
+        return ino >= _LIMIT or ino in self._aliased
 
     def alias(self, drive: int, ino: int, birth_ns: int, visible: int, durable: bool = False) -> None:
         """From now on show `visible` for this file of a drive; OSError when that cannot be recorded.
@@ -58,6 +69,7 @@ class Inodes:
         with self._db.write(durable) as db:
             db.execute("INSERT OR REPLACE INTO alias VALUES (?, ?, ?, ?)", (drive, signed, birth_ns, visible))
         self._aliases[drive, ino] = (birth_ns, visible)
+        self._aliased.add(ino)
 
 
 def drive_of(visible: int) -> int:

@@ -113,6 +113,8 @@ class Intents:
     def _do(self, step: Step) -> None:
         """Do a step unless it was done; what stands at its path must be what it was meant for."""
         branch = self._branches[step.branch]
+        # What is known of a missing drive says nothing about whether a step was done.
+        branch.require()
         if _number_at(branch, step.path) != step.ino:
             return
         with _around(step.kind):

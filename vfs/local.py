@@ -2,14 +2,16 @@
 
 Nothing here can leave the drive: paths are resolved without following symbolic links, so a link planted on a drive
 leads nowhere else. New objects are given to the caller, as if the caller had made them on the drive.
+
+Each change is reported to `KnownFiles`, which answers for the drive while that is missing: `stat` and `entries` go on
+from what is known, everything else is EIO.
 """
 
 import contextlib
 import errno
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from placement import beneath
@@ -19,7 +21,9 @@ from placement.identity import FOLDER as HIDDEN
 from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Branch, Handle, error
+from vfs.hidden import HiddenFiles
 from vfs.inodes import Inodes
+from vfs.known import KnownFiles, LastKnown, NothingKnown, Reported
 from vfs.localhandle import LocalHandle, MakeRoom, by_proc, no_room
 from vfs.openfiles import OpenFiles
 
@@ -27,21 +31,26 @@ from vfs.openfiles import OpenFiles
 # every symbolic link before it asks.
 _NOT_PASSED = os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_DIRECT
 _ALWAYS = os.O_CLOEXEC | os.O_NOFOLLOW
+# What a filesystem answers whose disk was pulled.
+_PULLED = (errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOTCONN, errno.ESHUTDOWN)
+# `ls -l` asks for labels and access lists, and would report EIO for each name that it lists.
+_ASKED_BY_LS = ("security.", "system.")
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID
 
 
 class LocalBranch(Branch):
     """The files of one drive."""
 
-    def __init__(self, drive: Drive, inodes: Inodes, min_free: int = 0) -> None:
+    def __init__(self, drive: Drive, inodes: Inodes, min_free: int = 0, known: KnownFiles | None = None) -> None:
         """`min_free`: bytes the pool keeps free on each drive that has no such value of its own."""
         self.drive = drive
+        self._number = drive.number
+        self._known = known or NothingKnown()
+        self._last = LastKnown(self._known, drive.number, inodes)
         self._inodes = inodes
         self._min_free = min_free
         self._gives_away = os.geteuid() == 0
-        # Open files that lost a name: the path libfuse gave it -> (st_ino, O_PATH descriptor); `_lock` guards it.
-        self._hidden: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
+        self.hidden = HiddenFiles(drive.number, self._known)
         self.open_files: OpenFiles[LocalHandle] = OpenFiles()
         # Called with a handle whose drive is full, the bytes wanted, and the error; returns when there is room.
         self.make_room: MakeRoom = no_room
@@ -51,6 +60,26 @@ class LocalBranch(Branch):
 
     def require(self) -> None:
         self.drive.require()
+
+    # What is reported, and what is known while the drive is missing.
+
+    def tell_changed(self, path: str) -> None:
+        """Report that somebody else changes the name `path`, or has changed it."""
+        self._known.changed(self._number, path)
+
+    def reported(self, path: str, file: bool = False) -> Reported:
+        """Context manager around a change of the name `path`; `file`: it is surely no directory."""
+        return Reported(self._known.changed, self._number, path, file)
+
+    def opened(self, ino: int, handle: LocalHandle, path: str) -> None:
+        """A handle of this st_ino was opened at `path`, or goes on here."""
+        if handle.writes:
+            self._known.writing(self._number, path, ino)
+        self.open_files.opened(ino, handle)
+
+    def _is_missing(self, cause: OSError) -> bool:
+        """Whether a call failed because the drive is missing."""
+        return cause.errno in _PULLED and self.drive.has_failed()
 
     # Where things are.
 
@@ -76,8 +105,8 @@ class LocalBranch(Branch):
         For calls that know neither directory descriptors nor how not to follow a symbolic link: what stands at
         the end of such a path is never followed further.
         """
-        if path in self._hidden:
-            yield by_proc(self._hidden[path][1])
+        if kept := self.hidden.paths.get(path):
+            yield by_proc(kept[1])
             return
         with self._at(path) as (dirfd, name):
             fd = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
@@ -85,6 +114,17 @@ class LocalBranch(Branch):
             yield by_proc(fd)
         finally:
             os.close(fd)
+
+    @contextlib.contextmanager
+    def _changing_node(self, path: str, file: bool = False) -> Iterator[str]:
+        """As `_node`, for a call that changes something."""
+        self._must_be_writable(path)
+        with self._node(path) as node:
+            if path in self.hidden.paths:
+                yield node
+                return
+            with self.reported(path, file):
+                yield node
 
     def attr_of(self, st: os.stat_result, dirfd: int, name: str) -> Attr:
         visible = self._inodes.visible(self.drive.number, st.st_ino, lambda: beneath.birth_time_ns(dirfd, name) or 0)
@@ -99,14 +139,23 @@ class LocalBranch(Branch):
     # Reading.
 
     def stat(self, path: str) -> Attr:
-        if self._hidden and path in self._hidden:
-            fd = self._hidden[path][1]
-            return self.attr_of(os.fstat(fd), fd, "")
-        with self._at(path) as (dirfd, name):
-            return self.attr_of(os.stat(name, dir_fd=dirfd, follow_symlinks=False), dirfd, name)
+        if kept := self.hidden.paths.get(path):
+            return self.attr_of(os.fstat(kept[1]), kept[1], "")
+        try:
+            with self._at(path) as (dirfd, name):
+                return self.attr_of(os.stat(name, dir_fd=dirfd, follow_symlinks=False), dirfd, name)
+        except OSError as cause:
+            if not self._is_missing(cause):
+                raise
+        return self._last.stat(path)
 
     def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
-        fd = self.drive.require().open_dir(path)
+        try:
+            fd = self.drive.require().open_dir(path)
+        except OSError as cause:
+            if not self._is_missing(cause):
+                raise
+            return iter(self._last.entries(path))
         try:
             entries = os.scandir(fd)
         except BaseException:
@@ -135,13 +184,18 @@ class LocalBranch(Branch):
             return os.readlink(name, dir_fd=dirfd)
 
     def open(self, path: str, flags: int) -> Handle:
-        if _writes(flags):
+        writes = _writes(flags)
+        if writes:
             self._must_be_writable(path)
         flags = flags & ~_NOT_PASSED
-        if path in self._hidden:
-            return LocalHandle(self, os.open(by_proc(self._hidden[path][1]), flags | os.O_CLOEXEC))
+        if kept := self.hidden.paths.get(path):
+            return LocalHandle(self, os.open(by_proc(kept[1]), flags | os.O_CLOEXEC), path, writes)
         with self._at(path) as (dirfd, name):
-            return LocalHandle(self, os.open(name, flags | _ALWAYS, dir_fd=dirfd))
+            if not writes:
+                return LocalHandle(self, os.open(name, flags | _ALWAYS, dir_fd=dirfd), path, writes)
+            # O_TRUNC changes it at once.
+            with self.reported(path, file=True):
+                return LocalHandle(self, os.open(name, flags | _ALWAYS, dir_fd=dirfd), path, writes)
 
     def device(self) -> int:
         """st_dev of the drive's filesystem, by which two drives on one filesystem are known."""
@@ -161,8 +215,13 @@ class LocalBranch(Branch):
         )
 
     def getxattr(self, path: str, name: str) -> bytes:
-        with self._node(path) as node:
-            return os.getxattr(node, name)
+        try:
+            with self._node(path) as node:
+                return os.getxattr(node, name)
+        except OSError as cause:
+            if not name.startswith(_ASKED_BY_LS) or not self._is_missing(cause):
+                raise
+            raise error(errno.EOPNOTSUPP, path) from cause
 
     def listxattr(self, path: str) -> list[str]:
         with self._node(path) as node:
@@ -171,7 +230,7 @@ class LocalBranch(Branch):
     # Making.
 
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> Handle:
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path, file=True):
             flags = flags & ~os.O_DIRECT | _ALWAYS | os.O_CREAT | os.O_EXCL
             fd = os.open(name, flags, mode, dir_fd=dirfd)
             try:
@@ -180,20 +239,20 @@ class LocalBranch(Branch):
                 os.close(fd)
                 os.unlink(name, dir_fd=dirfd)
                 raise
-        return LocalHandle(self, fd)
+            return LocalHandle(self, fd, path, writes=_writes(flags))
 
     def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path, file=True):
             os.mknod(name, mode, device, dir_fd=dirfd)
             self._give(dirfd, name, mode, caller)
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path):
             os.mkdir(name, mode, dir_fd=dirfd)
             self._give(dirfd, name, 0, caller)
 
     def symlink(self, target: str, path: str, caller: Caller) -> None:
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path, file=True):
             os.symlink(target, name, dir_fd=dirfd)
             self._give(dirfd, name, 0, caller)
 
@@ -208,31 +267,40 @@ class LocalBranch(Branch):
             os.chmod(name, stat.S_IMODE(mode), dir_fd=dirfd)
 
     def link(self, source: str, path: str) -> None:
-        with self._changing(source) as (from_fd, from_name), self._changing(path) as (to_fd, to_name):
+        with (
+            self._changing(source) as (from_fd, from_name),
+            self._changing(path) as (to_fd, to_name),
+            self.reported(source, file=True),
+            self.reported(path, file=True),
+        ):
             os.link(from_name, to_name, src_dir_fd=from_fd, dst_dir_fd=to_fd, follow_symlinks=False)
 
     # Taking away and moving.
 
     def unlink(self, path: str) -> None:
-        if path in self._hidden:
-            self._forget_hidden(lambda kept, _ino: kept == path)
+        if path in self.hidden.paths:
+            self.hidden.forget(lambda kept, _ino: kept == path)
             return
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path, file=True):
             os.unlink(name, dir_fd=dirfd)
 
     def rmdir(self, path: str) -> None:
-        with self._changing(path) as (dirfd, name):
+        with self._changing(path) as (dirfd, name), self.reported(path):
             os.rmdir(name, dir_fd=dirfd)
 
     def rename(self, source: str, target: str, flags: int) -> None:
-        with self._changing(source) as (from_fd, from_name), self._changing(target) as (to_fd, to_name):
+        with (
+            self._changing(source) as (from_fd, from_name),
+            self._changing(target) as (to_fd, to_name),
+            Reported(self._known.renamed, self._number, source, target),
+        ):
             beneath.renameat2(from_fd, from_name, to_fd, to_name, flags)
 
     # Open files that lose a name. They are unlinked like any other, so their count of links is right and a crash
     # leaves nothing behind; until the last handle is closed, a descriptor stands for the path libfuse gave them.
 
     def hide(self, source: str, target: str) -> bool:
-        with self._lock, self._changing(source) as (dirfd, name):
+        with self.hidden.lock, self._changing(source) as (dirfd, name), self.reported(source, file=True):
             fd = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
             keep = False
             try:
@@ -242,35 +310,30 @@ class LocalBranch(Branch):
                 os.unlink(name, dir_fd=dirfd)
                 keep = self.open_files.is_open(ino)
                 if keep:
-                    self._hidden[target] = (ino, fd)
+                    self.hidden.add(target, ino, fd, source)
                 return True
             finally:
                 if not keep:
                     os.close(fd)
 
+    def left(self, ino: int, handle: LocalHandle) -> bool:
+        """A handle of this st_ino is closed, or goes on elsewhere; whether that was the last."""
+        if handle.writes:
+            self._known.written(self._number, ino)
+        return self.open_files.closed(ino, handle)
+
     def closed(self, ino: int, handle: LocalHandle) -> None:
         """A handle of this st_ino is closed; after the last, nothing stands for lost names any more."""
-        if self.open_files.closed(ino, handle) and self._hidden:
+        if self.left(ino, handle) and self.hidden.paths:
             # libfuse forgets to ask for it where the folder was removed as well.
-            self._forget_hidden(lambda _path, hidden: hidden == ino)
-
-    def _forget_hidden(self, which: Callable[[str, int], bool]) -> None:
-        with self._lock:
-            gone = [(path, fd) for path, (ino, fd) in self._hidden.items() if which(path, ino)]
-            self._hidden = {path: kept for path, kept in self._hidden.items() if (path, kept[1]) not in gone}
-        for _, fd in gone:
-            os.close(fd)
-
-    def hidden_names(self, ino: int) -> list[str]:
-        """The paths that stand for lost names of this st_ino."""
-        return [path for path, (hidden, _) in list(self._hidden.items()) if hidden == ino]
+            self.hidden.forget(lambda _path, hidden: hidden == ino)
 
     def take_over(self, source: "LocalBranch", ino: int, path: str) -> None:
         """The open file `ino` of another drive lies here at `path` from now on; OSError, and nothing has changed.
 
         For the tree that holds the file still: nobody opens, closes or changes it meanwhile.
         """
-        handles, names = source.open_files.handles(ino), source.hidden_names(ino)
+        handles, names = source.open_files.handles(ino), source.hidden.names(ino)
         with self._at(path) as (dirfd, name), contextlib.ExitStack() as failing, contextlib.ExitStack() as copies:
             opened: list[tuple[LocalHandle, int]] = []
             for handle in handles:
@@ -283,42 +346,37 @@ class LocalBranch(Branch):
                 failing.callback(os.close, kept[hidden])
             new = os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_ino
             for handle, fd in opened:
-                handle.moves_to(self, new, fd)
+                handle.moves_to(self, new, fd, path)
             failing.pop_all()
-        with self._lock:
-            self._hidden.update((hidden, (new, fd)) for hidden, fd in kept.items())
-        source._forget_hidden(lambda _path, hidden: hidden == ino)
+        with self.hidden.lock:
+            for hidden, fd in kept.items():
+                self.hidden.add(hidden, new, fd, path)
+        source.hidden.forget(lambda _path, hidden: hidden == ino)
 
     # Attributes.
 
     def truncate(self, path: str, size: int) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path, file=True) as node:
             os.truncate(node, size)
 
     def chmod(self, path: str, mode: int) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path) as node:
             os.chmod(node, mode)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path) as node:
             os.chown(node, uid, gid)
 
     def utime(self, path: str, atime_ns: int, mtime_ns: int) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path) as node:
             syscalls.utimens(node, atime_ns, mtime_ns)
 
     def setxattr(self, path: str, name: str, value: bytes, flags: int) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path) as node:
             os.setxattr(node, name, value, flags)
 
     def removexattr(self, path: str, name: str) -> None:
-        self._must_be_writable(path)
-        with self._node(path) as node:
+        with self._changing_node(path) as node:
             os.removexattr(node, name)
 
     def fsyncdir(self, path: str) -> None:

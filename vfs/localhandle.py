@@ -43,16 +43,19 @@ def no_room(handle: "LocalHandle", full: "LocalBranch", wanted: int, cause: OSEr
 class LocalHandle(Handle):
     """One open file of a drive. Writing when the drive is full moves the file, and goes on."""
 
-    def __init__(self, branch: "LocalBranch", fd: int) -> None:
+    def __init__(self, branch: "LocalBranch", fd: int, path: str, writes: bool) -> None:
+        """`path`: where it was opened; `writes`: it was opened for writing."""
         self.branch = branch
         self.fd = fd
+        self.writes = writes
+        self._path = path
         self._gate = threading.Lock()
         self._held: Attr | None = None
         self._closed = False
         st = os.fstat(fd)
         self._ino = st.st_ino
         self.ino = branch.attr_of(st, fd, "").ino
-        branch.open_files.opened(self._ino, self)
+        branch.opened(self._ino, self, path)
 
     def stat(self) -> Attr:
         return self._held or self.branch.attr_of(os.fstat(self.fd), self.fd, "")
@@ -91,15 +94,15 @@ class LocalHandle(Handle):
         return os.lseek(self.fd, offset, whence)
 
     def chmod(self, mode: int) -> None:
-        with self._gate:
+        with self._gate, self.branch.reported(self._path, file=True):
             os.fchmod(self.fd, mode)
 
     def chown(self, uid: int, gid: int) -> None:
-        with self._gate:
+        with self._gate, self.branch.reported(self._path, file=True):
             os.fchown(self.fd, uid, gid)
 
     def utime(self, atime_ns: int, mtime_ns: int) -> None:
-        with self._gate:
+        with self._gate, self.branch.reported(self._path, file=True):
             syscalls.utimens(by_proc(self.fd), atime_ns, mtime_ns)
 
     def flush(self) -> None:
@@ -132,9 +135,12 @@ class LocalHandle(Handle):
         """How to open the file once more for this handle."""
         return fcntl.fcntl(self.fd, fcntl.F_GETFL) & _KEPT
 
-    def moves_to(self, branch: "LocalBranch", ino: int, fd: int) -> None:
-        """Go on with the open file `fd` of another drive, of which a copy is kept. Only while held still."""
+    def moves_to(self, branch: "LocalBranch", ino: int, fd: int, path: str) -> None:
+        """Go on with the open file `fd` of another drive, of which a copy is kept, and which lies there at `path`.
+
+        Only while held still.
+        """
         os.dup2(fd, self.fd, inheritable=False)
-        branch.open_files.opened(ino, self)
-        self.branch.open_files.closed(self._ino, self)
+        branch.opened(ino, self, path)
+        self.branch.left(self._ino, self)
         self.branch, self._ino = branch, ino

@@ -48,10 +48,12 @@ class Parents:
 def _copy_attributes(shown: Copy, branch: Branch, path: str) -> None:
     """Make the directory `path` of `branch` like the one shown: mode, owner, xattrs, times."""
     attr = shown.attr
-    for name in shown.branch.listxattr(path):
-        # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file.
-        with contextlib.suppress(OSError):
-            branch.setxattr(path, name, shown.branch.getxattr(path, name), 0)
+    # What the drive's filesystem does not keep (another LSM, no user xattrs) does not stop a file, nor that a drive
+    # is missing of whose folder only the attributes are known.
+    with contextlib.suppress(OSError):
+        for name in shown.branch.listxattr(path):
+            with contextlib.suppress(OSError):
+                branch.setxattr(path, name, shown.branch.getxattr(path, name), 0)
     with contextlib.suppress(PermissionError):
         branch.chown(path, attr.uid, attr.gid)
     branch.chmod(path, attr.mode & 0o7777)

@@ -22,6 +22,7 @@ from vfs.crashpoints import reach
 from vfs.local import LocalBranch
 from vfs.localhandle import LocalHandle, by_proc
 from vfs.locks import PathLocks
+from vfs.lookup import has_directory
 from vfs.union import Place, Union
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,11 @@ class Relocating:
 
     def recover(self) -> None:
         """Finish or undo what was interrupted; what must wait for a drive blocks its paths. OSError."""
-        self._waiting = frozenset(path for one in self.mover.recover() if one.result == "waiting" for path in one.paths)
+        touched = self._touched(self._waiting)
+        _report(touched)
+        recovered = self.mover.recover()
+        self._waiting = frozenset(path for one in recovered if one.result == "waiting" for path in one.paths)
+        _report([*touched, *self._touched({path for one in recovered for path in one.paths})])
 
     def waiting(self) -> list[str]:
         """Names of interrupted moves that wait for a drive."""
@@ -120,6 +125,9 @@ class Relocating:
         branch = self._branches[drive.id]
         with ExitStack() as held:
             held.enter_context(self._locked(branch, ino, paths))
+            touched = self._touched(paths)
+            _report(touched)
+            held.callback(_report, touched)
             for handle in branch.open_files.handles(ino):
                 held.enter_context(handle.held_still())
             # A name that is gone by now is no name of the file; the engine looks whether it has them all.
@@ -131,12 +139,24 @@ class Relocating:
     @contextmanager
     def _locked(self, branch: LocalBranch, ino: int, paths: Sequence[str]) -> Iterator[None]:
         for _ in range(_TRIES):
-            wanted = {*paths, *_above(paths), *branch.hidden_names(ino)}
+            wanted = {*paths, *_above(paths), *branch.hidden.names(ino)}
             with self._union.locks(*wanted):
-                if wanted.issuperset(branch.hidden_names(ino)):
+                if wanted.issuperset(branch.hidden.names(ino)):
                     yield
                     return
         raise error(errno.EBUSY, paths[0])
+
+    def _touched(self, paths: Iterable[str]) -> list[tuple[LocalBranch, str]]:
+        """The names that the engine changes: these paths, and the folders above that may come or go with them.
+
+        On every drive, since it alone knows which; but not on one that is missing, which it does not touch.
+        """
+        touched: list[tuple[LocalBranch, str]] = []
+        for branch in self._branches.values():
+            if branch.drive.present:
+                folders = [folder for folder in _above(paths) if not _surely_has(branch, folder)]
+                touched += [(branch, path) for path in (*paths, *folders)]
+        return touched
 
     def swap(self, drive: Drive, ino: int, target: Drive, new_ino: int, paths: Sequence[str]) -> None:
         """As `LiveTree.swap`: handles go on with the copy, which is shown with the number of the file."""
@@ -152,6 +172,18 @@ class Relocating:
         shown: Attr = self._union.still.shown(folder, first.attr)
         if first.branch is goal and first.attr.ino != shown.ino:
             goal.show_as(folder, shown.ino)
+
+
+def _report(touched: Iterable[tuple[LocalBranch, str]]) -> None:
+    for branch, path in touched:
+        branch.tell_changed(path)
+
+
+def _surely_has(branch: LocalBranch, folder: str) -> bool:
+    try:
+        return has_directory(branch, folder)
+    except OSError:
+        return False
 
 
 def _above(paths: Iterable[str]) -> set[str]:

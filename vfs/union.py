@@ -225,8 +225,15 @@ class Union(Branch):
                 change(branch)
 
     def fsyncdir(self, path: str) -> None:
+        failure: OSError | None = None
         for branch, _ in self.lookup.directories(path):
-            branch.fsyncdir(path)
+            try:
+                branch.fsyncdir(path)
+            except OSError as cause:
+                # A drive that is missing cannot promise anything; the others do all the same.
+                failure = cause
+        if failure is not None:
+            raise failure
 
 
 def _must_not_be_ours(path: str) -> None:

@@ -88,6 +88,15 @@ def test_only_a_stale_mount_is_passed_over(
         check_paths(config())
 
 
+def test_a_drive_that_was_mounted_before_may_be_missing(config: MakeConfig, tmp_path: Path) -> None:
+    check_paths(config(two=tmp_path / "gone"), known={"two"})
+    with pytest.raises(ConfigError, match="does not exist"):
+        check_paths(config(two=tmp_path / "gone"), known={"one"})
+    (tmp_path / "gone").touch()
+    with pytest.raises(ConfigError, match="not a folder"):
+        check_paths(config(two=tmp_path / "gone"), known={"two"})
+
+
 def test_a_missing_drive_folder(config: MakeConfig, tmp_path: Path) -> None:
     message = refusal(config(two=tmp_path / "gone"))
     assert f'[[drive]] path (drive 2) = "{tmp_path}/gone"' in message

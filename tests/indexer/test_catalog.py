@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from indexer.catalog import Catalog, CatalogError, Known, directory, drive, entry, metadata, schema
+from indexer.catalog import Catalog, CatalogDamaged, CatalogError, Known, directory, drive, entry, metadata, schema
 
 
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_commit_is_on_stable_storage(catalog: Catalog) -> None:
 def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "catalog.db"
     path.write_bytes(content)
-    with pytest.raises(CatalogError, match=rf"{path}.*only a cache: move it .*aside"):
+    with pytest.raises(CatalogDamaged, match=rf"{path}.*only a cache: move it .*aside"):
         Catalog(path)
     assert path.read_bytes() == content
 
@@ -69,7 +69,7 @@ def test_a_damaged_page_is_noticed_when_it_is_opened(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2 // 4096 * 4096)
         file.write(b"\xff" * 4096)
-    with pytest.raises(CatalogError, match="cannot be used: .*only a cache"):
+    with pytest.raises(CatalogDamaged, match="cannot be used: .*only a cache"):
         Catalog(path)
 
 
@@ -79,12 +79,12 @@ ATTRIBUTES = [column.name for column in entry.c if column.name not in ("director
 def test_another_version_and_another_database_are_refused(tmp_path: Path) -> None:
     with Catalog(tmp_path / "catalog.db") as catalog, catalog.writing() as connection:
         connection.execute(update(schema).values(version=99))
-    with pytest.raises(CatalogError, match="another version .*99"):
+    with pytest.raises(CatalogDamaged, match="another version .*99"):
         Catalog(tmp_path / "catalog.db")
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE precious (x)")
     other.close()
-    with pytest.raises(CatalogError, match=r"other\.db holds other tables"):
+    with pytest.raises(CatalogDamaged, match=r"other\.db holds other tables"):
         Catalog(tmp_path / "other.db")
 
 

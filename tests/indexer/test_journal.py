@@ -152,6 +152,20 @@ def test_a_look_that_fails_changes_nothing(tmp_path: Path, marks: Marks) -> None
     assert marks.clean(1, "dir") and reopened(tmp_path).clean(1, "dir")
 
 
+def test_a_file_that_is_closed_during_a_look_stays_uncertain(tmp_path: Path, marks: Marks) -> None:
+    file = FOLDER._replace(ino=77)
+    marks.writing(1, "dir/a", 77)
+    marks.looking(1, "dir")
+    # The look sees the file here; then more is written, and it is closed.
+    marks.written(1, 77)
+    marks.looked(1, [listing("dir", a=file)])
+    assert not marks.certain(1, "dir", "a", False) and not reopened(tmp_path).clean(1, "dir")
+    marks.looking(1, "dir")
+    assert marks.count(1) == 1, "what is being looked at is not certain yet"
+    marks.looked(1, [listing("dir", a=file)])
+    assert marks.certain(1, "dir", "a", False) and marks.count(1) == 0
+
+
 def test_a_file_stays_uncertain_while_it_is_written_whatever_its_name(marks: Marks) -> None:
     file = FOLDER._replace(ino=77)
     marks.writing(1, "dir/a", 77)

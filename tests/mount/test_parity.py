@@ -1,16 +1,16 @@
 """The mount answers as a plain folder does: each row makes the same calls on both and compares what comes back.
 
 Three columns: files on drives; the same with a hidden copy of each on another drive; and remote files in folders that
-are merged from remote names and drives. A verb of `FileSystem` without a row fails the last test.
+are merged from remote names and drives. The column for a missing drive is test_missing.py. A verb of `FileSystem`
+without a row fails the last test.
 """
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mounting import Mounted, wait_for
-from parity_rows import ROWS, furnish, outcome, snapshot
+from parity_rows import ROWS, compare, furnish
 
 from debrid.simulator import Simulator
 from vfs.filesystem import FileSystem
@@ -66,14 +66,6 @@ def mounted(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator) -> I
     mount.start()
     yield mount
     mount.stop()
-
-
-def compare(name: str, tree: Path, plain: Path, hashed: int = 1 << 30) -> None:
-    case = ROWS[name]
-    expected, found = (outcome(case.act, root, case.user) for root in (plain, tree))
-    assert expected[0] != "bug", expected
-    assert found == expected
-    assert snapshot(tree, hashed) == snapshot(plain, hashed)
 
 
 @pytest.mark.parametrize("name", ROWS)

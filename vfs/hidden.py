@@ -1,0 +1,39 @@
+"""Open files of a drive that lost a name, under the paths that libfuse gave them."""
+
+import os
+import threading
+from collections.abc import Callable
+
+from vfs.known import KnownFiles
+
+
+class HiddenFiles:
+    """`paths`: path -> (st_ino, O_PATH descriptor), for looking up without a lock.
+
+    `lock` guards changes; who hides a file holds it from the look whether it is open until `add`.
+    """
+
+    def __init__(self, drive_number: int, known: KnownFiles) -> None:
+        self.paths: dict[str, tuple[int, int]] = {}
+        self.lock = threading.Lock()
+        self._number = drive_number
+        self._known = known
+
+    def add(self, path: str, ino: int, fd: int, name: str) -> None:
+        """`path` stands for the open file `fd`, whose name was or is `name`. The lock is held."""
+        # What is done to it from now on shows under the names that it still has.
+        self._known.writing(self._number, name, ino)
+        self.paths[path] = (ino, fd)
+
+    def forget(self, which: Callable[[str, int], bool]) -> None:
+        """Close those for whose path and st_ino `which` says so."""
+        with self.lock:
+            gone = {path: kept for path, kept in self.paths.items() if which(path, kept[0])}
+            self.paths = {path: kept for path, kept in self.paths.items() if path not in gone}
+        for ino, fd in gone.values():
+            self._known.written(self._number, ino)
+            os.close(fd)
+
+    def names(self, ino: int) -> list[str]:
+        """The paths that stand for this st_ino."""
+        return [path for path, (hidden, _) in list(self.paths.items()) if hidden == ino]
