@@ -141,7 +141,8 @@ class App:
     def _options(self) -> Any:
         from vfs.fuse import Options
 
-        return Options(self.config.mount.allow_other, self.config.mount.cache_seconds)
+        mount = self.config.mount
+        return Options(mount.allow_other, mount.cache_seconds, mount.passthrough == "auto")
 
     def _mounted(self, mounted: Callable[[], None]) -> None:
         self.knowledge.start()
@@ -180,6 +181,8 @@ class App:
         """Everything `mediapool status` shows, as plain values; sizes in bytes."""
         return {
             "mount": str(self.config.mount.path),
+            "passthrough": {"on": not self.filesystem.passthrough.refusal, "why": self.filesystem.passthrough.refusal},
+            "requests": {"reads": self.filesystem.reads, "open": self.filesystem.open_count()},
             "drives": [self._drive_status(drive) for drive in self.drives],
             "walking": self.knowledge.walking(),
             "remote": {

@@ -95,6 +95,9 @@ class MountConfig(Section):
     gid: values.Id = _key(_group, "Group id that owns remote files. Default: the group of the user who mounts.")
     umask: values.Umask = _key("022", "Permissions that remote files lack, three octal digits.")
     cache_seconds: values.Seconds = _key(1, "How long the kernel may keep names and attributes; 0: not at all.")
+    passthrough: Literal["auto", "off"] = _key(
+        "auto", "Let the kernel read local files by itself where it can, at the speed of the disk."
+    )
 
 
 class DebridConfig(Section):

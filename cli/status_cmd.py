@@ -103,7 +103,17 @@ def _show(answer: Mapping[str, Any]) -> None:
     show_drives(answer["drives"])
     if "cache" in answer:
         say()
-        print_fields([*_remote_fields(answer["remote"]), *_cache_fields(answer["cache"], answer["reader"])])
+        print_fields(
+            [
+                *_local_fields(answer["passthrough"]),
+                *_remote_fields(answer["remote"]),
+                *_cache_fields(answer["cache"], answer["reader"]),
+            ]
+        )
+
+
+def _local_fields(passthrough: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "Local files", "read by the kernel itself" if passthrough["on"] else f"no passthrough: {passthrough['why']}"
 
 
 def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ answers EROFS unless a branch supports it, so a branch writes only what it can d
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from vfs.attr import Attr, Caller, Space
 
@@ -24,6 +24,18 @@ class Handle:
     """The visible inode number."""
     immutable = False
     """Whether the bytes of this file never change while its inode number stays."""
+
+    @property
+    def file(self) -> object:
+        """What is equal for handles of the same bytes, and for no others."""
+        return self
+
+    def fix(self, give: Callable[[int], int]) -> int:
+        """Have `give` take a descriptor of the local file with these bytes, which is not moved before this is closed.
+
+        What `give` answers; 0 if there is no such file. OSError of `give`.
+        """
+        return 0
 
     def stat(self) -> Attr:
         """Attributes of the open file, also after its last name is gone."""

@@ -8,12 +8,14 @@ leading slash. No method waits for the network but `read`.
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, error
 from vfs.handles import DirectoryHandle, Handles, Listing
+from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
 from vfs.union import Union
@@ -27,10 +29,11 @@ _DOTS = 2
 
 
 class Opened(NamedTuple):
-    """A new handle number, and whether the kernel may keep what it cached of this file from before."""
+    """A new handle number, whether the kernel may keep what it cached of the file before, and what it does alone."""
 
     fh: int
     immutable: bool
+    way: Way
 
 
 class FileSystem:
@@ -40,6 +43,9 @@ class FileSystem:
         self._union = union
         self._about = about
         self._handles = Handles()
+        self.passthrough = Passthrough()
+        self.reads = 0
+        """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
 
     # Names.
@@ -89,7 +95,9 @@ class FileSystem:
         """renameat2(2) with its flags."""
         replaced = self._ino_of(target)
         self._union.rename(source, _checked(target), flags)
-        self._handles.renamed(source, target)
+        new_path = partial(_renamed, source, target, flags == RENAME_EXCHANGE)
+        self._handles.renamed(new_path)
+        self.passthrough.renamed(new_path)
         self.shown.moved(source, target)
         if replaced is not None:
             self.shown.changed(replaced)
@@ -140,7 +148,7 @@ class FileSystem:
     # Handles of files.
 
     def open(self, path: str, flags: int) -> Opened:
-        opened = self._opened(path, self._union.open(path, flags))
+        opened = self._opened(path, self._union.open(path, flags), flags)
         if flags & os.O_TRUNC:
             self._changed_at(path)
         return opened
@@ -148,7 +156,7 @@ class FileSystem:
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> Opened:
         """open(2) with O_CREAT; opens what is there already unless O_EXCL is given."""
         try:
-            opened = self._opened(path, self._union.create(_checked(path), flags, mode, caller))
+            opened = self._opened(path, self._union.create(_checked(path), flags, mode, caller), flags)
             self.shown.moved(path)
             return opened
         except FileExistsError:
@@ -157,8 +165,10 @@ class FileSystem:
                 raise
             return self.open(path, flags)
 
-    def _opened(self, path: str, handle: Handle) -> Opened:
-        return Opened(self._handles.add(path, handle), handle.immutable)
+    def _opened(self, path: str, handle: Handle, flags: int) -> Opened:
+        fh = self._handles.add(path, handle)
+        way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
+        return Opened(fh, handle.immutable, way)
 
     def fstat(self, fh: int, as_it_is: bool = False) -> Attr:
         """As `stat`, of an open file."""
@@ -168,6 +178,7 @@ class FileSystem:
         return attr
 
     def read(self, fh: int, size: int, offset: int) -> bytes:
+        self.reads += 1
         return self._handles.file(fh).read(size, offset)
 
     def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
@@ -213,6 +224,7 @@ class FileSystem:
         self._handles.file(fh).fsync(data_only)
 
     def release(self, fh: int) -> None:
+        self.passthrough.closed(fh)
         self._handles.remove(fh)
 
     # Handles of directories.
@@ -258,6 +270,10 @@ class FileSystem:
         here = self._union.stat(path)
         return Listing(mark, [(".", here), ("..", here), *self._union.entries(path)])
 
+    def open_count(self) -> int:
+        """How many files and folders are open."""
+        return len(self._handles)
+
     def close(self) -> None:
         """Close every file still open; the last call of all."""
         self._handles.close_all()
@@ -286,6 +302,14 @@ def _counted(path: str, attr: Attr, as_it_is: bool) -> Attr:
     if as_it_is or ".fuse_hidden" not in path or not is_hidden(path):
         return attr
     return attr._replace(nlink=attr.nlink + 1)
+
+
+def _renamed(source: str, target: str, exchanged: bool, path: str) -> str:
+    """What `path` is called after the rename."""
+    for old, new in ((source, target), (target, source))[: 1 + exchanged]:
+        if path == old or path.startswith(old + "/"):
+            return new + path[len(old) :]
+    return path
 
 
 def _must_be_theirs(path: str, name: str) -> None:

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-# mfusepy takes libfuse 2 where that is installed, unless it is told the name.
-os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")
+from vfs import libfuse
+
+os.environ.update(libfuse.environment())
 
 import mfusepy
 
 from vfs.attr import Caller
-from vfs.filesystem import FileSystem
+from vfs.backings import Backings
+from vfs.filesystem import FileSystem, Opened
 from vfs.fusestat import pack_stat
 from vfs.syscalls import time_from
 
@@ -37,6 +39,11 @@ MAX_BACKGROUND = 256
 # After these libfuse looks at the file, in the same thread, to answer the kernel.
 _CHANGES = frozenset(("chmod_fuse_3", "chown_fuse_3", "truncate_fuse_3", "utimens_fuse_3"))
 _CAP_HANDLE_KILLPRIV = 1 << 20
+_CAP_PASSTHROUGH = 1 << 29
+# Drives may lie on a filesystem that is stacked on another, as overlayfs in containers.
+_STACKED_OVER = 1
+# Where struct fuse_file_info of libfuse 3.17 has the number of the backing file, which mfusepy does not know.
+_BACKING_AT = 36
 _READDIR_PLUS = 1
 _FILL_DIR_PLUS = 2
 # How long a change waits for the kernel to forget old attributes; it takes microseconds, so this is never seen.
@@ -45,10 +52,14 @@ _FORGET_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to mount; `cache_seconds` is how long the kernel may keep names and attributes."""
+    """How to mount; `cache_seconds` is how long the kernel may keep names and attributes.
+
+    `passthrough`: let the kernel read local files by itself where it can.
+    """
 
     allow_other: bool
     cache_seconds: float
+    passthrough: bool
 
 
 class Session(mfusepy.FUSE):  # type: ignore[misc]
@@ -102,8 +113,7 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         conn.max_read = MAX_READ
         conn.max_background = MAX_BACKGROUND
         conn.congestion_threshold = MAX_BACKGROUND * 3 // 4
-        # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
-        conn.want &= ~_CAP_HANDLE_KILLPRIV
+        self._want(conn)
         config.use_ino = 1
         config.nullpath_ok = 1
         config.entry_timeout = config.attr_timeout = self._options.cache_seconds
@@ -111,6 +121,29 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         self._forgetter = Forgetter(mfusepy._libfuse, mfusepy._libfuse.fuse_get_context().contents.fuse)
         self._fs.shown.forget = self._forgetter.forget
         threading.Thread(target=self._started, name="mounted", daemon=True).start()
+
+    def _want(self, conn: Any) -> None:
+        """Ask the kernel for what we want of its offer, and tell the filesystem whether reads are passed through."""
+        current = libfuse.loaded(mfusepy._libfuse) >= libfuse.PASSTHROUGH_SINCE
+        # Newer versions of libfuse have 64 of these bits, and want them set in one of the two places.
+        offered, field = (conn.capable_ext, "want_ext") if current else (conn.capable, "want")
+        # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
+        wanted = getattr(conn, field) & ~_CAP_HANDLE_KILLPRIV
+        refusal = self._refusal(current, offered)
+        if not refusal:
+            wanted |= _CAP_PASSTHROUGH
+            conn.max_backing_stack_depth = _STACKED_OVER
+        setattr(conn, field, wanted)
+        self._fs.passthrough.offer(None if refusal else Backings(_session_fd()), refusal)
+
+    def _refusal(self, current: bool, offered: int) -> str:
+        """Why local files are not passed through; "" if they are."""
+        if not self._options.passthrough:
+            return "turned off by [mount] passthrough"
+        if not current:
+            found = libfuse.in_words(libfuse.loaded(mfusepy._libfuse))
+            return f"it needs libfuse 3.17, and this is {found}: scripts/libfuse builds a newer one"
+        return "" if offered & _CAP_PASSTHROUGH else "this kernel does not offer it: it needs Linux 6.9"
 
     def _end(self, _path: str) -> None:
         if self._forgetter:
@@ -199,12 +232,10 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
     # Open files. Their path is NULL (nullpath_ok), so that a waiting read keeps no path locked.
 
     def open(self, path: bytes, fip: Any) -> None:
-        fi = fip.contents
-        fi.fh, fi.keep_cache = self._fs.open(_tree(path), fi.flags)
+        _fill(fip, self._fs.open(_tree(path), fip.contents.flags))
 
     def create(self, path: bytes, mode: int, fip: Any) -> None:
-        fi = fip.contents
-        fi.fh, fi.keep_cache = self._fs.create(_tree(path), fi.flags, mode, _caller())
+        _fill(fip, self._fs.create(_tree(path), fip.contents.flags, mode, _caller()))
 
     def read(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
         data = self._fs.read(fip.contents.fh, size, offset)
@@ -282,6 +313,24 @@ class Forgetter:
 
     def close(self) -> None:
         self._wanted.put(None)
+
+
+def _session_fd() -> Callable[[], int]:
+    """What answers the descriptor of this mount, which is not open yet while libfuse asks how to mount."""
+    library, fuse = mfusepy._libfuse, mfusepy._libfuse.fuse_get_context().contents.fuse
+    library.fuse_get_session.argtypes, library.fuse_get_session.restype = (ctypes.c_void_p,), ctypes.c_void_p
+    library.fuse_session_fd.argtypes = (ctypes.c_void_p,)
+    session = library.fuse_get_session(fuse)
+    return lambda: int(library.fuse_session_fd(session))
+
+
+def _fill(fip: Any, opened: Opened) -> None:
+    """What libfuse tells the kernel about an open file."""
+    fi = fip.contents
+    fi.fh, fi.keep_cache, way = opened.fh, opened.immutable, opened.way
+    if way.backing:
+        fi.direct_io = way.direct
+        ctypes.c_int32.from_address(ctypes.addressof(fi) + _BACKING_AT).value = way.backing
 
 
 def _tree(path: bytes | None) -> str:

@@ -52,11 +52,10 @@ class Handles:
         """Where the file was opened, or was renamed to since."""
         return self._paths.get(number, "")
 
-    def renamed(self, source: str, target: str) -> None:
-        """Follow a rename of what is open, or of a folder above it."""
+    def renamed(self, new_path: Callable[[str], str]) -> None:
+        """Follow a rename of what is open, or of a folder above it: `new_path` says what each path is called now."""
         for number, path in list(self._paths.items()):
-            if path == source or path.startswith(source + "/"):
-                self._paths[number] = target + path[len(source) :]
+            self._paths[number] = new_path(path)
 
     def file(self, number: int) -> Handle:
         """The open file; EBADF if there is none of this number."""

@@ -52,10 +52,22 @@ class LocalHandle(Handle):
         self._gate = threading.Lock()
         self._held: Attr | None = None
         self._closed = False
+        self.fixed = False
+        """Whether the kernel uses the file by itself, so that it cannot be moved."""
         st = os.fstat(fd)
         self._ino = st.st_ino
         self.ino = branch.attr_of(st, fd, "").ino
         branch.opened(self._ino, self, path)
+
+    @property
+    def file(self) -> object:
+        return self.branch, self._ino
+
+    def fix(self, give: Callable[[int], int]) -> int:
+        with self._gate:
+            number = give(self.fd)
+            self.fixed = number > 0
+            return number
 
     def stat(self) -> Attr:
         return self._held or self.branch.attr_of(os.fstat(self.fd), self.fd, "")

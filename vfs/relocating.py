@@ -130,6 +130,8 @@ class Relocating:
             held.callback(_report, touched)
             for handle in branch.open_files.handles(ino):
                 held.enter_context(handle.held_still())
+                if handle.fixed:
+                    raise OSError(errno.EBUSY, "it is open, and the kernel reads it by itself", paths[0])
             # A name that is gone by now is no name of the file; the engine looks whether it has them all.
             files = _attributes(branch, paths)
             folders = {folder: attr.ino for folder, attr in _attributes(self._union, _above(paths)).items()}

@@ -28,9 +28,10 @@ def make_pool(make_mount: MakeMount) -> Iterator[MakePool]:
     mounted: list[Path] = []
     made: list[Mounted] = []
 
-    def make(*sizes: int, **options: str) -> Mounted:
+    def make(*sizes: int, passthrough: str = "off", **options: str) -> Mounted:
         tree = make_mount(drives=len(sizes))
         tree.write_config(**options)
+        tree.environment["MEDIAPOOL_MOUNT__PASSTHROUGH"] = passthrough
         for path, size in zip(tree.drive_paths, sizes, strict=True):
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(path)], check=True)
             mounted.append(path)

@@ -1,6 +1,8 @@
 import os
 
-os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")
+from vfs import libfuse
+
+os.environ.update(libfuse.environment())
 
 import mfusepy
 from hypothesis import given
