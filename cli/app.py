@@ -182,7 +182,7 @@ class App:
         return {
             "mount": str(self.config.mount.path),
             "passthrough": {"on": not self.filesystem.passthrough.refusal, "why": self.filesystem.passthrough.refusal},
-            "requests": {"reads": self.filesystem.reads, "open": self.filesystem.open_count()},
+            "requests": {"reads": self.filesystem.reads, "open": self.filesystem.open_count},
             "drives": [self._drive_status(drive) for drive in self.drives],
             "walking": self.knowledge.walking(),
             "remote": {

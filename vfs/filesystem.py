@@ -270,6 +270,7 @@ class FileSystem:
         here = self._union.stat(path)
         return Listing(mark, [(".", here), ("..", here), *self._union.entries(path)])
 
+    @property
     def open_count(self) -> int:
         """How many files and folders are open."""
         return len(self._handles)
