@@ -1,6 +1,7 @@
 """The catalog of a running mount: opened, begun anew where it is damaged, kept fresh. It never stops the mount."""
 
 import logging
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,9 @@ class DriveKnowledge:
         self.files: KnownFiles | None = None
         self._walker: Walker | None = None
         self._drives = drives
+        # A mount may end while the thread that began it still starts the walker.
+        self._lock = threading.Lock()
+        self._stopped = False
         with ExitStack() as closing:
             self._closing = closing
             try:
@@ -47,8 +51,10 @@ class DriveKnowledge:
         self.files = files
 
     def start(self) -> None:
-        """Begin to look at the drives in the background."""
-        if self._walker is not None:
+        """Begin to look at the drives in the background, unless `stop` was called already."""
+        with self._lock:
+            if self._walker is None or self._stopped:
+                return
             try:
                 self._walker.start()
             except CatalogError as error:
@@ -56,8 +62,10 @@ class DriveKnowledge:
 
     def stop(self) -> None:
         """End looking; nothing may be reported or asked any more."""
-        if self._walker is not None:
-            self._walker.stop()
+        with self._lock:
+            self._stopped = True
+            if self._walker is not None:
+                self._walker.stop()
         self._closing.close()
 
     def uncertain(self, number: int) -> int | None:

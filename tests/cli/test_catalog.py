@@ -1,6 +1,7 @@
 """The catalog of a mount: opened or begun anew, and never in the way of the mount."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,11 @@ def test_another_drive_with_the_number_is_not_taken_for_the_old_one(tmp_path: Pa
     knowledge = DriveKnowledge(state, [drive], wide)
     assert knowledge.uncertain(1) is None
     knowledge.stop()
+
+
+def test_a_mount_that_ends_while_it_begins(tmp_path: Path, drive: Drive) -> None:
+    knowledge = DriveKnowledge(StateFolder(tmp_path), [drive], wide)
+    knowledge.stop()
+    before = threading.active_count()
+    knowledge.start()
+    assert threading.active_count() == before
