@@ -1,7 +1,7 @@
 """Real mounts by the real command, in a process of their own.
 
 A mount served by the process that uses it can wait for itself (a page fault holds Python's lock), and would not be
-what people run; so `Mounted` always starts `python -m cli mount`.
+what people run; so `Mounted` starts `python -m cli mount`, or another program that ends up there.
 """
 
 import os
@@ -24,6 +24,8 @@ class Mounted:
     options: str = ""
     drives: int = 3
     environment: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", "cli")
+    under: tuple[str, ...] = ()  # a command that runs it, such as a tracer
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +69,7 @@ class Mounted:
         """Mount and wait until the tree answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "cli", "mount", "--config", str(self.config)],
+                [*self.under, sys.executable, *self.program, "mount", "--config", str(self.config)],
                 cwd=ROOT, env=self._environment(), stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_for(lambda: os.path.ismount(self.path) or self._ended(), "the mount")

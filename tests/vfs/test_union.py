@@ -59,6 +59,17 @@ def test_a_new_file_brings_its_folders_along(pool: Pool) -> None:
     assert pool.union.stat("deep").ino == number and names(pool, "deep/er") == ["new", "old", "other"]
 
 
+def test_folders_brought_along_leave_the_times_above_them(pool: Pool) -> None:
+    pool.write("b", "deep/er/old")
+    for folder in ("deep/er", "deep"):
+        os.utime(pool.paths[1] / folder, ns=(1, 2))
+    before = pool.union.stat("").mtime_ns
+    pool.next = "a"
+    pool.create("deep/er/new")
+    assert pool.union.stat("deep").mtime_ns == 2 and pool.union.stat("").mtime_ns == before
+    assert pool.union.stat("deep/er").mtime_ns > 2
+
+
 def test_a_full_drive_is_passed_over(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
