@@ -662,6 +662,31 @@ def unlink_while_open(root: Path) -> Any:
     return listed, data, oct(mode), links, sorted(os.listdir(root))
 
 
+@row("unlink", "rename", "fstat", "setxattr", "getxattr")
+def unlinked_open_file_in_a_folder_that_is_renamed(root: Path) -> Any:
+    fd = os.open(root / "folder/inside", os.O_RDONLY)
+    os.unlink(root / "folder/inside")
+    (root / "folder").rename(root / "renamed")
+    (root / "other").mkdir()
+    rename_flags(root / "renamed", root / "other", 0)
+    os.setxattr(fd, "user.kept", b"yes")
+    os.fchmod(fd, 0o604)
+    st = os.fstat(fd)
+    return os.getxattr(fd, "user.kept"), st.st_mode, st.st_nlink, os.pread(fd, 100, 0), sorted(os.listdir(root))
+
+
+@row("open", "rename", "fstat", "write")
+def exchanged_open_files(root: Path) -> Any:
+    (root / "one").write_bytes(b"1")
+    (root / "one2").hardlink_to(root / "one")
+    fd = os.open(root / "one", os.O_RDWR)
+    rename_flags(root / "one", root / "one2", 2)
+    links = [os.fstat(fd).st_nlink]
+    os.unlink(root / "one2")
+    links.append(os.fstat(fd).st_nlink)
+    return links, sorted(os.listdir(root))
+
+
 @row("unlink", "rmdir", "read")
 def remove_the_folder_of_an_open_file(root: Path) -> Any:
     with open(root / "folder/inside", "rb", buffering=0) as file:

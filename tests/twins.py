@@ -100,5 +100,3 @@ def facts(root: Path, name: str, st: os.stat_result) -> tuple[Any, ...]:
     xattrs = [(key, os.getxattr(path, key)) for key in sorted(os.listxattr(path)) if key.startswith("user.")]
     data = hashlib.sha1(path.read_bytes()).hexdigest() if stat.S_ISREG(st.st_mode) else None
     return (*common(st), xattrs, data)
-
-

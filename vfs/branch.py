@@ -8,6 +8,7 @@ answers EROFS unless a branch supports it, so a branch writes only what it can d
 import errno
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from vfs.attr import Attr, Caller, Space
 
@@ -15,6 +16,21 @@ from vfs.attr import Attr, Caller, Space
 def error(code: int, path: str = "") -> OSError:
     """An OSError of this errno about `path`, ready to raise."""
     return OSError(code, os.strerror(code), path)
+
+
+class Moved(NamedTuple):
+    """A rename that was done; `exchanged`: in both directions."""
+
+    source: str
+    target: str
+    exchanged: bool = False
+
+    def of(self, path: str) -> str:
+        """Where the object is now that was at `path`."""
+        for old, new in ((self.source, self.target), (self.target, self.source))[: 1 + self.exchanged]:
+            if path == old or path.startswith(old + "/"):
+                return new + path[len(old) :]
+        return path
 
 
 class Handle:
@@ -143,6 +159,9 @@ class Branch:
         False if nobody has the file open; then nothing was done. The file goes with its last handle.
         """
         return False
+
+    def follow(self, moved: Moved) -> None:
+        """A rename was done: what `hide` keeps below the folder is to be found under its new path."""
 
     def truncate(self, path: str, size: int) -> None:
         raise error(errno.EROFS, path)

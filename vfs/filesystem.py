@@ -8,12 +8,11 @@ leading slash. No method waits for the network but `read`.
 import errno
 import os
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Handle, error
+from vfs.branch import Handle, Moved, error
 from vfs.handles import DirectoryHandle, Handles, Listing
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
@@ -95,16 +94,16 @@ class FileSystem:
         """renameat2(2) with its flags."""
         replaced = self._ino_of(target)
         self._union.rename(source, _checked(target), flags)
-        new_path = partial(_renamed, source, target, flags == RENAME_EXCHANGE)
-        self._handles.renamed(new_path)
-        self.passthrough.renamed(new_path)
+        moved = Moved(source, target, flags == RENAME_EXCHANGE)
+        self._handles.renamed(moved.of)
+        self.passthrough.renamed(moved.of)
         self.shown.moved(source, target)
         if replaced is not None:
             self.shown.changed(replaced)
-        moved = self._attr_of(target)
-        if moved is not None:
-            self.shown.changed(moved.ino)
-            if moved.is_dir or flags == RENAME_EXCHANGE:
+        shown = self._attr_of(target)
+        if shown is not None:
+            self.shown.changed(shown.ino)
+            if shown.is_dir or flags == RENAME_EXCHANGE:
                 self.shown.moved_folder()
 
     def truncate(self, path: str, size: int) -> None:
@@ -303,14 +302,6 @@ def _counted(path: str, attr: Attr, as_it_is: bool) -> Attr:
     if as_it_is or ".fuse_hidden" not in path or not is_hidden(path):
         return attr
     return attr._replace(nlink=attr.nlink + 1)
-
-
-def _renamed(source: str, target: str, exchanged: bool, path: str) -> str:
-    """What `path` is called after the rename."""
-    for old, new in ((source, target), (target, source))[: 1 + exchanged]:
-        if path == old or path.startswith(old + "/"):
-            return new + path[len(old) :]
-    return path
 
 
 def _must_be_theirs(path: str, name: str) -> None:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
+from vfs.branch import Moved
 from vfs.known import KnownFiles
 
 
@@ -24,6 +25,12 @@ class HiddenFiles:
         # What is done to it from now on shows under the names that it still has.
         self._known.writing(self._number, name, ino)
         self.paths[path] = (ino, fd)
+
+    def follow(self, moved: Moved) -> None:
+        """Find them under the new path of the folder that was renamed."""
+        if self.paths:
+            with self.lock:
+                self.paths = {moved.of(path): kept for path, kept in self.paths.items()}
 
     def forget(self, which: Callable[[str, int], bool]) -> None:
         """Close those for whose path and st_ino `which` says so."""

@@ -20,7 +20,7 @@ from placement.eligible import measure
 from placement.identity import FOLDER as HIDDEN
 from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Branch, Handle, error
+from vfs.branch import Branch, Handle, Moved, error
 from vfs.hidden import HiddenFiles
 from vfs.inodes import Inodes
 from vfs.known import KnownFiles, LastKnown, NothingKnown, Reported
@@ -327,6 +327,9 @@ class LocalBranch(Branch):
         if self.left(ino, handle) and self.hidden.paths:
             # libfuse forgets to ask for it where the folder was removed as well.
             self.hidden.forget(lambda _path, hidden: hidden == ino)
+
+    def follow(self, moved: Moved) -> None:
+        self.hidden.follow(moved)
 
     def take_over(self, source: "LocalBranch", ino: int, path: str) -> None:
         """The open file `ino` of another drive lies here at `path` from now on; OSError, and nothing has changed.

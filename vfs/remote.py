@@ -4,10 +4,11 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from vfs.attr import Attr, Caller
-from vfs.branch import Branch, Handle, error
+from vfs.branch import Branch, Handle, Moved, error
 from vfs.library import ByteStream, Key
 from vfs.names import Names
 from vfs.nodes import Node, RemoteFile
@@ -17,6 +18,9 @@ from vfs.reader import Reader, RemoteReader
 log = logging.getLogger(__name__)
 
 RENAME_EXCHANGE = 2
+# The kernel asks at once a second time, for the one page it needs, when its read-ahead has failed. That read shall not
+# wait as long again: within so many seconds of a failure that took longer than this, it fails like the first.
+_PATIENCE = 1.0
 
 
 class RemoteBranch(Branch):
@@ -114,6 +118,11 @@ class RemoteBranch(Branch):
         self.settle(node)
         return True
 
+    def follow(self, moved: Moved) -> None:
+        if self._hidden:
+            with self._lock:
+                self._hidden = {moved.of(path): node for path, node in self._hidden.items()}
+
     # Attributes.
 
     def truncate(self, path: str, size: int) -> None:
@@ -180,14 +189,21 @@ class RemoteHandle(Handle):
         self._branch = branch
         self._node = node
         self._reader = reader
+        self._failed = (0, 0, 0.0)  # bytes [begin, end) that were waited for in vain, and until when that counts
 
     def stat(self) -> Attr:
         return self._node.attr()
 
     def read(self, size: int, offset: int) -> bytes:
+        begun = time.monotonic()
+        begin, end, until = self._failed
+        if begun < until and begin <= offset < end:
+            raise error(errno.EIO)
         try:
             return self._reader.read(size, offset)
         except OSError as cause:
+            if (now := time.monotonic()) > begun + _PATIENCE:
+                self._failed = (offset, offset + size, now + _PATIENCE)
             # Programs know what an input/output error is; a time-out or "try again" of a disk they do not expect.
             raise OSError(errno.EIO, cause.strerror) from cause
 

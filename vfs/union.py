@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 from placement.drive import Drive
 from placement.identity import FOLDER as HIDDEN
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Branch, Handle, error
+from vfs.branch import Branch, Handle, Moved, error
 from vfs.intents import Intents, Journal
 from vfs.local import LocalBranch
 from vfs.locks import PathLocks
@@ -28,7 +28,7 @@ from vfs.lookup import Lookup, must_be_empty, parent_of, remove
 from vfs.merge import merge, total, within
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
-from vfs.renaming import Renaming
+from vfs.renaming import RENAME_EXCHANGE, Renaming
 from vfs.still import Still
 
 log = logging.getLogger(__name__)
@@ -191,6 +191,9 @@ class Union(Branch):
         _must_not_be_ours(target)
         with self.locks(source, target):
             self._renaming.rename(source, target, flags)
+            moved = Moved(source, target, flags == RENAME_EXCHANGE)
+            for branch in self.lookup.branches:
+                branch.follow(moved)
 
     # Attributes: of a directory on every branch, of a file on the one shown.
 

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from conftest import MakeMount
 from mounting import Mounted, wait_for
 
-from debrid.simulator import ALWAYS, Simulator
+from debrid.simulator import Simulator
 
 pytestmark = pytest.mark.mount
 
@@ -152,42 +151,6 @@ def test_a_revoked_url_is_renewed(tree: Mounted, simulator: Simulator) -> None:
     os.close(fd)
 
 
-def test_a_stalled_provider_ends_reads_and_holds_up_nothing_else(make_mount: MakeMount, simulator: Simulator) -> None:
-    tree = mount_with(make_mount, simulator, debrid="").start()
-    wait_for((tree.path / COMPLETE / "Show").exists, "the torrent")
-    (tree.path / "local.txt").write_text("here")
-    tree.stop()
-    tree.config.write_text(tree.config.read_text().replace("read_deadline = 20", "read_deadline = 4"))
-    tree.start()
-    simulator.faults.cdn_stall_after = 0
-    simulator.faults.cdn_stall_times = ALWAYS
-    ends: list[int | None] = []
-
-    def blocked(number: int) -> None:
-        try:
-            with open(big(tree), "rb", buffering=0) as file:
-                file.seek(number * 30_000)
-                file.read(1000)
-        except OSError as cause:
-            ends.append(cause.errno)
-
-    readers = [threading.Thread(target=blocked, args=(number,)) for number in range(64)]
-    for reader in readers:
-        reader.start()
-    wait_for(lambda: status(tree)["reader"]["waiting"] >= 32, "reads that wait")
-    # All of this while the reads wait; a deadlock would show as their end.
-    for _ in range(20):
-        assert (tree.path / "local.txt").read_text() == "here"
-        assert sorted(os.listdir(tree.path / COMPLETE / "Show")) == ["S1", "empty.mkv"]
-        big(tree).stat()
-    (tree.path / "new.txt").write_text("written")
-    (tree.path / "new.txt").rename(tree.path / "moved.txt")
-    assert any(reader.is_alive() for reader in readers), "the reads ended too early to show anything"
-    for reader in readers:
-        reader.join(30)
-    assert ends == [errno.EIO] * 64
-
-
 def test_a_restart_shows_the_same_tree_before_any_network(make_mount: MakeMount, simulator: Simulator) -> None:
     tree = mount_with(make_mount, simulator).start()
     wait_for((tree.path / COMPLETE / "Show").exists, "the torrent")
@@ -207,35 +170,6 @@ def test_a_restart_shows_the_same_tree_before_any_network(make_mount: MakeMount,
     }
     # What was read before is on the disk cache, and is served without the provider.
     assert big(tree).read_bytes() == BIG
-
-
-TROUBLES: dict[str, dict[str, object]] = {
-    "empty object": {"list_fault": "object"},
-    "empty list": {"list_fault": "empty_array"},
-    "no content": {"list_fault": "no_content"},
-    "half": {"list_fault": "half"},
-    "unauthorised": {"account": "bad_token"},
-    "too many requests": {"api_status": 429},
-    "down": {"api_outage": "maintenance"},
-}
-
-
-@pytest.mark.parametrize("answer", TROUBLES)
-def test_nothing_vanishes_because_something_is_down(make_mount: MakeMount, simulator: Simulator, answer: str) -> None:
-    for number in range(5):
-        simulator.add_torrent(f"More {number}", {"/film.mkv": SMALL})
-    tree = mount_with(make_mount, simulator).start()
-    wait_for(lambda: len(os.listdir(tree.path / COMPLETE)) == 6 if (tree.path / COMPLETE).exists() else False, "all")
-    polled = status(tree)["remote"]["account"]["polled_at"]
-    with simulator.faults.set(**TROUBLES[answer]):
-        seen = simulator.count(path_prefix="/torrents")
-        # A changed account makes the poller ask for the whole list.
-        simulator.add_torrent("One more", {"/film.mkv": SMALL})
-        wait_for(lambda: simulator.count(path_prefix="/torrents") >= seen + 2, "two polls")
-        assert len(os.listdir(tree.path / COMPLETE)) >= 6
-    if answer != "unauthorised":  # a refused token is asked about again only after a minute
-        wait_for(lambda: len(os.listdir(tree.path / COMPLETE)) == 7, "the new torrent, when all is well again", 60)
-        assert status(tree)["remote"]["account"]["polled_at"] > polled
 
 
 def test_names_from_hell(make_mount: MakeMount, simulator: Simulator) -> None:

@@ -300,6 +300,8 @@ class Machine(RuleBasedStateMachine):
         for fd in self.open[pick % len(self.open)]:
             os.fchmod(fd, mode)
             os.utime(fd, ns=(0, mtime))
+            os.setxattr(fd, "user.a", b"%d" % mode)
+            assert os.getxattr(fd, "user.a") == b"%d" % mode
             os.fsync(fd)
 
     @precondition(lambda self: self.open)
