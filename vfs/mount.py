@@ -55,7 +55,8 @@ def state(path: Path) -> State:
     if kind != KIND:
         return "foreign"
     try:
-        path.stat()
+        # Not stat, which the kernel answers by itself for a moment after its process is gone.
+        os.statvfs(path)
     except OSError as cause:
         return "stale" if cause.errno in (errno.ENOTCONN, errno.ECONNABORTED) else "mounted"
     return "mounted"

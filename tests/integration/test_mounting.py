@@ -13,6 +13,8 @@ import pytest
 from conftest import MakeMount
 from mounting import ROOT, Mounted, wait_for
 
+from vfs.mount import state
+
 pytestmark = pytest.mark.mount
 
 
@@ -91,6 +93,17 @@ def test_a_stale_mount_is_cleared_at_the_next_mount(make_mount: MakeMount) -> No
     assert told.returncode == 3 and "its process is gone" in told.stdout
     mounted.start()
     assert (mounted.path / "file").read_text() == "kept"
+
+
+def test_a_mount_that_died_this_moment_is_cleared_as_well(make_mount: MakeMount) -> None:
+    tree = make_mount().start()
+    assert tree.process is not None
+    tree.path.stat()  # which the kernel remembers for a while
+    tree.process.kill()
+    tree.process.wait()
+    assert state(tree.path) == "stale"
+    tree.start()
+    wait_for(lambda: state(tree.path) == "mounted", "the new mount")
 
 
 def test_unmount_clears_a_stale_mount(make_mount: MakeMount) -> None:

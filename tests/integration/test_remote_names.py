@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import MakeMount
 from mounting import Mounted, wait_for
+from parity_rows import failing, rename_flags
 
 from debrid.simulator import Simulator
 
@@ -92,6 +93,25 @@ def test_a_torrent_that_disappears_keeps_its_names(tree: Mounted, simulator: Sim
     simulator.remove_torrent(torrent.id)
     wait_for(lambda: "missing" in tree.command("debrid", "list").stdout, "the poll that notices")
     assert film(tree).stat().st_size == len(FILM)
+
+
+def test_what_the_provider_lost_is_listed_but_cannot_be_read(tree: Mounted, simulator: Simulator) -> None:
+    imported, other = tree.path / "media/film.mkv", film(tree).parent / "extra/other.mkv"
+    os.link(film(tree), imported)
+    assert other.read_bytes() == OTHER
+    (torrent,) = simulator.torrents
+    simulator.remove_torrent(torrent.id)
+    wait_for(lambda: "missing" in tree.command("debrid", "list").stdout, "the poll that notices")
+    with simulator.faults.set(link_verdicts={"*": "hoster_unavailable"}):
+        for name in (film(tree), imported):
+            assert failing(name.read_bytes) == "EIO"
+        assert imported.stat().st_nlink == 2 and other.read_bytes() == OTHER, "what is in the cache can be read"
+        tree.stop()
+        tree.start()
+        assert published(tree) == ["Film"] and failing(imported.read_bytes) == "EIO"
+        assert "no longer in the Real-Debrid account" in " ".join(tree.command("debrid", "list").stdout.split())
+    shutil.rmtree(film(tree).parent)
+    assert imported.stat().st_nlink == 1
 
 
 def test_a_local_upgrade_replaces_a_remote_name(tree: Mounted) -> None:
@@ -180,8 +200,6 @@ def test_never_a_cross_device_error(tree: Mounted) -> None:
 
 
 def test_exchange_inside_one_branch_only(tree: Mounted) -> None:
-    from parity_rows import failing, rename_flags
-
     other = tree.path / COMPLETE / "Film/extra/other.mkv"
     rename_flags(film(tree), other, 2)
     assert film(tree).read_bytes() == OTHER and other.read_bytes() == FILM
