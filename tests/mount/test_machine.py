@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 from mounting import ROOT, Mounted, wait_for
 from parity_rows import failing, rename_flags
-from twins import Twins
+from twins import Twins, same_of_open
 
 from debrid.simulator import Simulator
 
@@ -297,12 +297,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(pick=picks, mode=st.integers(0, 0o777), mtime=times)
     def attributes_of_open(self, pick: int, mode: int, mtime: int) -> None:
-        for fd in self.open[pick % len(self.open)]:
+        def act(fd: int) -> None:
             os.fchmod(fd, mode)
             os.utime(fd, ns=(0, mtime))
             os.setxattr(fd, "user.a", b"%d" % mode)
             assert os.getxattr(fd, "user.a") == b"%d" % mode
             os.fsync(fd)
+
+        same_of_open(act, *self.open[pick % len(self.open)])
 
     @precondition(lambda self: self.open)
     @rule(pick=picks)
