@@ -178,7 +178,11 @@ class FileSystem:
 
     def read(self, fh: int, size: int, offset: int) -> bytes:
         self.reads += 1
-        return self._handles.file(fh).read(size, offset)
+        handle = self._handles.file(fh)
+        if not handle.immutable:
+            return handle.read(size, offset)
+        with self.shown.reading(handle.ino):
+            return handle.read(size, offset)
 
     def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
         handle = self._handles.file(fh)

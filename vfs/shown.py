@@ -11,12 +11,15 @@ looked at again.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from vfs.attr import Attr
 
 # Makes the kernel forget what it knows of these paths and returns when it has; never called under our locks.
 Forget = Callable[[Iterable[str]], None]
+# How long a change waits for the reads of its file: as long as bytes come, reads take milliseconds.
+_READS_SECONDS = 0.2
 # So many changed things are remembered; what was found out before the oldest of them counts as outdated.
 _MOST_CHANGES = 10_000
 
@@ -28,6 +31,8 @@ class Shown:
         """`seconds`: for how long the kernel keeps attributes; 0 means it keeps none and nothing is remembered."""
         self._seconds = seconds
         self._lock = threading.Lock()
+        self._reads_ended = threading.Condition(self._lock)
+        self._reads: dict[int, int] = {}
         self._paths: dict[int, dict[str, float]] = {}
         self._swept = time.monotonic()
         # Inode number or path -> number of its last change; before `_oldest` nothing is known.
@@ -59,8 +64,31 @@ class Shown:
             if through in paths:
                 self._paths[ino] = {through: paths[through]}
         stale = {*paths, *also} - {through}
-        if stale:
+        if stale and self._unread(ino):
             self.forget(stale)
+
+    @contextmanager
+    def reading(self, ino: int) -> Iterator[None]:
+        """A read of `ino` that may wait for the network.
+
+        The kernel keeps the pages of a read locked until it is answered, and to forget a file it waits for its pages:
+        not only the change would wait, but the whole process, beyond its end, if the read is never answered.
+        """
+        with self._lock:
+            self._reads[ino] = self._reads.get(ino, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reads[ino] -= 1
+                if not self._reads[ino]:
+                    del self._reads[ino]
+                    self._reads_ended.notify_all()
+
+    def _unread(self, ino: int) -> bool:
+        """Whether nobody reads `ino`, or soon nobody does. If not, old attributes are shown until they expire."""
+        with self._lock:
+            return self._reads_ended.wait_for(lambda: ino not in self._reads, _READS_SECONDS)
 
     def moved(self, *paths: str) -> None:
         """These names came or went: so they changed, and the folders that hold them."""

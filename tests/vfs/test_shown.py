@@ -1,3 +1,5 @@
+import threading
+
 from vfs.attr import Attr
 from vfs.shown import Shown
 
@@ -19,6 +21,31 @@ def test_a_change_is_told_to_every_name_shown() -> None:
     assert forgotten == [{"a", "b", "c"}]
     shown.changed(7)
     assert len(forgotten) == 1, "told once; until they are shown again the kernel knows nothing of them"
+
+
+def test_what_is_being_read_is_not_forgotten() -> None:
+    shown, forgotten = watched(60)
+    shown.note("a", FILE)
+    shown.note("b", FILE._replace(ino=8))
+    with shown.reading(7), shown.reading(7):
+        shown.changed(7)
+        shown.changed(8)
+        assert forgotten == [{"b"}]
+    shown.note("a", FILE)
+    shown.changed(7)
+    assert forgotten == [{"b"}, {"a"}]
+
+
+def test_a_change_waits_for_reads_that_end_soon() -> None:
+    shown, forgotten = watched(60)
+    shown.note("a", FILE)
+    read = shown.reading(7)
+    read.__enter__()
+    ending = threading.Timer(0.01, read.__exit__, (None, None, None))
+    ending.start()
+    shown.changed(7)
+    ending.join()
+    assert forgotten == [{"a"}]
 
 
 def test_files_with_one_name_cost_nothing() -> None:
