@@ -635,6 +635,15 @@ def unlink_sticky(root: Path) -> Any:
     return failing(os.unlink, root / "open/roots"), failing(os.unlink, root / "folder/inside")
 
 
+@row("create", "write", "read", "release", "unlink")
+def unlink_right_after_close(root: Path) -> Any:
+    for number in range(50):
+        (root / "new").write_bytes(b"%d" % number)
+        (root / "new").read_bytes()
+        (root / "new").unlink()
+    return sorted(os.listdir(root))
+
+
 @row("link", "unlink", "fstat", "release")
 def one_of_two_names_goes_while_open(root: Path) -> Any:
     os.link(root / "file", root / "other")

@@ -81,7 +81,13 @@ class FileSystem:
         self.shown.changed(self._union.stat(path).ino, source)
 
     def unlink(self, path: str) -> None:
-        ino = self._union.stat(path).ino
+        try:
+            ino = self._union.stat(path).ino
+        except FileNotFoundError:
+            if is_hidden(path):
+                # Gone with its last handle. libfuse 3.17 removes what it has hidden as soon as nobody has it open.
+                return
+            raise
         self._union.unlink(path)
         self.shown.moved(path)
         self.shown.changed(ino)
