@@ -20,7 +20,7 @@ from figures import Figures, Row, Target, Verdict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from stage import Stage, fill, may_drop_caches, stage
-from workloads import ROWS, WORKLOADS, Sizes, WrongResult
+from workloads import WORKLOADS, Sizes, WrongResult, rows
 
 from cli.sizes import parse_size
 
@@ -75,6 +75,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--reads", type=int, help="random reads (20000; a tenth of it cold)")
     parser.add_argument("--names", type=int, help="remote names that mediapool has loaded (100000)")
     parser.add_argument("--rounds", type=int, help="how often each measurement is made (5)")
+    parser.add_argument("--only", action="append", choices=WORKLOADS, help="measure this alone; may be repeated")
     parser.add_argument("--cache-seconds", type=int, default=60, help="how long mounts let the kernel keep names (60)")
     parser.add_argument("--mergerfs", type=Path, action="append", default=[], metavar="PATH", help="one more mergerfs")
     parser.add_argument("--loop", action="store_true", help="each drive an ext4 image on a loop device; root only")
@@ -82,6 +83,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there as well")
     parser.add_argument("--keep", action="store_true", help="leave drives and logs where they are, unmounted")
     options = parser.parse_args(arguments)
+    options.only = options.only or list(WORKLOADS)
     full = {"size": 1 << 30, "files": 30_000, "small": 10_000, "reads": 20_000, "names": 100_000, "rounds": 5}
     quick = {"size": 1 << 27, "files": 6_000, "small": 1_000, "reads": 4_000, "names": 100_000, "rounds": 2}
     for name, value in (quick if options.quick else full).items():
@@ -103,8 +105,9 @@ def _run(options: argparse.Namespace) -> int:
         for contender in contenders:
             name = f"{contender.column} {contender.variant}".strip()
             console.print(f"{name}: {contender.options or 'as it is'}", soft_wrap=True)
-        figures = Figures(row.key for row in (*ROWS, MEMORY) if not row.higher_is_better)
-        _measure(contenders, sizes, options.rounds, figures)
+        measured = rows(options.only)
+        figures = Figures(row.key for row in (*measured, MEMORY) if not row.higher_is_better)
+        _measure(contenders, options, sizes, figures)
         for contender in contenders:
             if memory := contender.memory("VmHWM"):
                 figures.add(MEMORY.key, contender.column, contender.variant, memory / 1e6)
@@ -112,9 +115,11 @@ def _run(options: argparse.Namespace) -> int:
             console.print(f"kept: {ground.base}")
     columns = list(dict.fromkeys(contender.column for contender in contenders))
     verdicts = _verdicts(columns, figures)
-    _show(console, columns, figures, verdicts, options.rounds)
+    _show(console, [*measured, MEMORY], columns, figures, verdicts)
     if options.json:
-        report.write_json(options.json, _content(options, about, ground, contenders, figures, verdicts))
+        report.write_json(
+            options.json, _content(options, about, ground, contenders, [*measured, MEMORY], figures, verdicts)
+        )
     return 0
 
 
@@ -157,18 +162,17 @@ def _contenders(ground: Stage, options: argparse.Namespace, closing: ExitStack) 
             yield started(mergerfs)
 
 
-def _measure(contenders: Sequence[Contender], sizes: Sizes, rounds: int, figures: Figures) -> None:
+def _measure(contenders: Sequence[Contender], options: argparse.Namespace, sizes: Sizes, figures: Figures) -> None:
     bare = contenders[0]
     assert isinstance(bare, BareDisk)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=rounds * len(WORKLOADS) * len(contenders))
-        for number in range(rounds):
-            for workload in WORKLOADS:
+        task = progress.add_task("", total=options.rounds * len(options.only) * len(contenders))
+        for number in range(options.rounds):
+            for name in options.only:
                 for contender in _turned(contenders, number):
-                    doing = workload.__name__.replace("_", " ")
-                    progress.update(task, description=f"{doing}: {contender.column} {contender.variant}")
-                    for sample in workload(contender, bare, sizes):
+                    progress.update(task, description=f"{name}: {contender.column} {contender.variant}")
+                    for sample in WORKLOADS[name](contender, bare, sizes):
                         figures.add(sample.row, contender.column, contender.variant, *sample[1:])
                     progress.advance(task)
 
@@ -187,11 +191,13 @@ def _verdicts(columns: Sequence[str], figures: Figures) -> list[Verdict]:
     return [verdict for verdict in found if verdict is not None]
 
 
-def _show(console: Console, columns: Sequence[str], figures: Figures, verdicts: list[Verdict], rounds: int) -> None:
-    title = f"Medians of {rounds} rounds; ratios of speeds, medians as well"
+def _show(
+    console: Console, measured: Sequence[Row], columns: Sequence[str], figures: Figures, verdicts: list[Verdict]
+) -> None:
+    title = "Medians of all rounds; a ratio is one of speeds, the median of that within each round"
     console.print()
-    console.print(report.speeds(title, [*ROWS, MEMORY], columns, figures, verdicts))
-    console.print(report.costs(ROWS, columns, figures))
+    console.print(report.speeds(title, measured, columns, figures, verdicts))
+    console.print(report.costs(measured[:-1], columns, figures))
     console.print("mergerfs has several option sets; each row shows the best of them, which it names")
     if not may_drop_caches():
         console.print("no cold figures: only root can make the kernel drop its caches")
@@ -204,7 +210,7 @@ def _show(console: Console, columns: Sequence[str], figures: Figures, verdicts: 
 
 def _content(
     options: argparse.Namespace, about: dict[str, Any], ground: Stage, contenders: Sequence[Contender],
-    figures: Figures, verdicts: Sequence[Verdict],
+    measured: Sequence[Row], figures: Figures, verdicts: Sequence[Verdict],
 ) -> dict[str, Any]:  # fmt: skip
     columns = list(dict.fromkeys(contender.column for contender in contenders))
     return {
@@ -214,7 +220,7 @@ def _content(
         "options": {"size": options.size, "files": options.files, "small": options.small, "reads": options.reads,
                     "names": options.names, "rounds": options.rounds, "cache_seconds": options.cache_seconds},
         "contenders": [_told(contender) for contender in contenders],
-        "rows": [{**row._asdict(), "columns": figures.as_json(row.key, columns)} for row in (*ROWS, MEMORY)],
+        "rows": [{**row._asdict(), "columns": figures.as_json(row.key, columns)} for row in measured],
         "targets": [{**verdict.target._asdict(), "reached": verdict.reached, "ok": verdict.ok} for verdict in verdicts],
     }  # fmt: skip
 

@@ -15,15 +15,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, cycle, islice
 from typing import NamedTuple
 
 from contenders import BareDisk, Contender
 from figures import Row
-from stage import BIG_FILE, MIB, drop_caches, may_drop_caches
+from stage import BIG_FILE, MIB, SPREAD, drop_caches, may_drop_caches
 
 _PAGE = 4096
 _SMALL = b"x" * 1024
 _SMALL_FOLDERS = 20
+_runs = count()
 
 
 class Sample(NamedTuple):
@@ -97,8 +99,8 @@ def _read_all(contender: Contender, sizes: Sizes) -> Meter:
     with _metered(contender) as meter:
         fd = os.open(contender.folder(BIG_FILE), os.O_RDONLY)
         try:
-            while count := os.readv(fd, [block]):
-                done += count
+            while length := os.readv(fd, [block]):
+                done += length
         finally:
             os.close(fd)
     if done != sizes.big:
@@ -129,9 +131,9 @@ def read_at_random(contender: Contender, bare: BareDisk, sizes: Sizes) -> Iterat
     yield _read_pages(contender, sizes, sizes.reads).rate("random warm", sizes.reads)
 
 
-def _read_pages(contender: Contender, sizes: Sizes, count: int) -> Meter:
-    spots, pages, block = random.Random(count), max(1, sizes.big // _PAGE), bytearray(_PAGE)
-    offsets = [spots.randrange(pages) * _PAGE for _ in range(count)]
+def _read_pages(contender: Contender, sizes: Sizes, reads: int) -> Meter:
+    spots, pages, block = random.Random(reads), max(1, sizes.big // _PAGE), bytearray(_PAGE)
+    offsets = [spots.randrange(pages) * _PAGE for _ in range(reads)]
     fd = os.open(contender.folder(BIG_FILE), os.O_RDONLY)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
@@ -188,10 +190,8 @@ def _find(contender: Contender, sizes: Sizes) -> Meter:
 
 def small_files(contender: Contender, _bare: BareDisk, sizes: Sizes) -> Iterator[Sample]:
     """Create, rename and unlink many files of 1 KiB in a few folders."""
-    with _own_folder(contender) as top:
-        for folder in range(_SMALL_FOLDERS):
-            os.mkdir(f"{top}/{folder}")
-        names = [f"{top}/{number % _SMALL_FOLDERS}/file {number}.nfo" for number in range(sizes.small)]
+    with contextlib.ExitStack() as removing:
+        names = list(islice(_names(contender, removing), sizes.small))
         os.sync()
         with _metered(contender) as meter:
             for name in names:
@@ -223,6 +223,17 @@ def start(contender: Contender, _bare: BareDisk, _sizes: Sizes) -> Iterator[Samp
         twin.stop()
 
 
+def _names(contender: Contender, removing: contextlib.ExitStack) -> Iterator[str]:
+    """Paths without end, in new folders that `removing` takes away."""
+    run = next(_runs)
+    folders = [contender.folder(SPREAD) / f"run {run} folder {number}" for number in range(_SMALL_FOLDERS)]
+    for folder in folders:
+        removing.callback(shutil.rmtree, folder)
+        folder.mkdir()
+    for number, folder in enumerate(cycle(folders)):
+        yield f"{folder}/file {number}.nfo"
+
+
 @contextlib.contextmanager
 def _own_folder(contender: Contender) -> Iterator[str]:
     folder = contender.folder("bench")
@@ -233,27 +244,47 @@ def _own_folder(contender: Contender) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-_COLD = may_drop_caches()
-ROWS = [
-    row
-    for row, possible in (
-        (Row("read cold", "sequential read, cold", "MB/s"), _COLD),
-        (Row("read drives warm", "sequential read, drives warm", "MB/s"), True),
-        (Row("read warm", "sequential read, warm", "MB/s"), True),
-        (Row("write", "sequential write", "MB/s"), True),
-        (Row("write and sync", "sequential write and fsync", "MB/s"), True),
-        (Row("random cold", "random 4 KiB read, cold", "/s"), _COLD),
-        (Row("random drives warm", "random 4 KiB read, drives warm", "/s"), True),
-        (Row("random warm", "random 4 KiB read, warm", "/s"), True),
-        (Row("scan all cold", "find -size, all cold", "s", False), _COLD),
-        (Row("scan cold", "find -size, cold, drives warm", "s", False), _COLD),
-        (Row("scan warm", "find -size, warm", "s", False), True),
-        (Row("create", "small files: create", "/s"), True),
-        (Row("rename", "small files: rename", "/s"), True),
-        (Row("unlink", "small files: unlink", "/s"), True),
-        (Row("start", "start until it answers", "s", False), True),
-        (Row("start memory", "memory after the start", "MB", False), True),
-    )
-    if possible
-]
-WORKLOADS: tuple[Workload, ...] = (read_in_order, write_in_order, read_at_random, scan, small_files, start)
+WORKLOADS: dict[str, Workload] = {
+    "read": read_in_order,
+    "write": write_in_order,
+    "random": read_at_random,
+    "scan": scan,
+    "small": small_files,
+    "start": start,
+}
+_ROWS = {
+    "read": (
+        Row("read cold", "sequential read, cold", "MB/s"),
+        Row("read drives warm", "sequential read, drives warm", "MB/s"),
+        Row("read warm", "sequential read, warm", "MB/s"),
+    ),
+    "write": (
+        Row("write", "sequential write", "MB/s"),
+        Row("write and sync", "sequential write and fsync", "MB/s"),
+    ),
+    "random": (
+        Row("random cold", "random 4 KiB read, cold", "/s"),
+        Row("random drives warm", "random 4 KiB read, drives warm", "/s"),
+        Row("random warm", "random 4 KiB read, warm", "/s"),
+    ),
+    "scan": (
+        Row("scan all cold", "find -size, all cold", "s", False),
+        Row("scan cold", "find -size, cold, drives warm", "s", False),
+        Row("scan warm", "find -size, warm", "s", False),
+    ),
+    "small": (
+        Row("create", "small files: create", "/s"),
+        Row("rename", "small files: rename", "/s"),
+        Row("unlink", "small files: unlink", "/s"),
+    ),
+    "start": (
+        Row("start", "start until it answers", "s", False),
+        Row("start memory", "memory after the start", "MB", False),
+    ),
+}
+
+
+def rows(workloads: Iterable[str]) -> list[Row]:
+    """What these workloads yield on this machine: without the right to drop caches, nothing cold."""
+    found = [row for name in workloads for row in _ROWS[name]]
+    return [row for row in found if may_drop_caches() or "cold" not in row.key]
