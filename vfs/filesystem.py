@@ -82,10 +82,9 @@ class FileSystem:
         self.shown.changed(self._union.stat(path).ino, source)
 
     def unlink(self, path: str) -> None:
-        ino = self._union.stat(path).ino
-        self._union.unlink(path)
+        removed = self._union.taken_away(path)
         self.shown.moved(path)
-        self.shown.changed(ino)
+        self.shown.changed(removed.ino)
 
     def rmdir(self, path: str) -> None:
         self._union.rmdir(path)
@@ -93,19 +92,16 @@ class FileSystem:
 
     def rename(self, source: str, target: str, flags: int) -> None:
         """renameat2(2) with its flags."""
-        replaced = self._ino_of(target)
-        self._union.rename(source, _checked(target), flags)
+        moved, replaced = self._union.renamed(source, _checked(target), flags)
         new_path = partial(_renamed, source, target, flags == RENAME_EXCHANGE)
         self._handles.renamed(new_path)
         self.passthrough.renamed(new_path)
         self.shown.moved(source, target)
         if replaced is not None:
-            self.shown.changed(replaced)
-        moved = self._attr_of(target)
-        if moved is not None:
-            self.shown.changed(moved.ino)
-            if moved.is_dir or flags == RENAME_EXCHANGE:
-                self.shown.moved_folder()
+            self.shown.changed(replaced.ino)
+        self.shown.changed(moved.ino)
+        if moved.is_dir or flags == RENAME_EXCHANGE:
+            self.shown.moved_folder()
 
     def truncate(self, path: str, size: int) -> None:
         self._union.truncate(path, size)
