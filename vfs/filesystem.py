@@ -18,6 +18,7 @@ from vfs.handles import DirectoryHandle, Handles, Listing
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
+from vfs.unchanged import Unchanged
 from vfs.union import Union
 
 # How often something is looked at again because it changes while we look.
@@ -32,7 +33,7 @@ class Opened(NamedTuple):
     """A new handle number, whether the kernel may keep what it cached of the file before, and what it does alone."""
 
     fh: int
-    immutable: bool
+    unchanged: bool
     way: Way
 
 
@@ -43,6 +44,7 @@ class FileSystem:
         self._union = union
         self._about = about
         self._handles = Handles()
+        self._unchanged = Unchanged()
         self.passthrough = Passthrough()
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
@@ -164,7 +166,9 @@ class FileSystem:
     def _opened(self, path: str, handle: Handle, flags: int) -> Opened:
         fh = self._handles.add(path, handle)
         way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
-        return Opened(fh, handle.immutable, way)
+        # The kernel refuses both together, and what it reads itself it caches as the drive's file.
+        unchanged = handle.immutable or (not way.backing and self._unchanged.since_last_open(path, handle.stat()))
+        return Opened(fh, unchanged, way)
 
     def fstat(self, fh: int, as_it_is: bool = False) -> Attr:
         """As `stat`, of an open file."""
