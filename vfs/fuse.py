@@ -38,6 +38,7 @@ MAX_BACKGROUND = 256
 
 # After these libfuse looks at the file, in the same thread, to answer the kernel.
 _CHANGES = frozenset(("chmod_fuse_3", "chown_fuse_3", "truncate_fuse_3", "utimens_fuse_3"))
+_CAP_SPLICE_READ = 1 << 9
 _CAP_HANDLE_KILLPRIV = 1 << 20
 _CAP_PASSTHROUGH = 1 << 29
 # Drives may lie on a filesystem that is stacked on another, as overlayfs in containers.
@@ -238,13 +239,10 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         _fill(fip, self._fs.create(_tree(path), fip.contents.flags, mode, _caller()))
 
     def read(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
-        data = self._fs.read(fip.contents.fh, size, offset)
-        ctypes.memmove(buf, data, len(data))
-        return len(data)
+        return self._fs.read(fip.contents.fh, _memory(buf, size), offset)
 
     def write(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
-        data = (ctypes.c_char * size).from_address(ctypes.addressof(buf.contents))
-        return self._fs.write(fip.contents.fh, memoryview(data).cast("B"), offset)
+        return self._fs.write(fip.contents.fh, _memory(buf, size), offset)
 
     def flush(self, _path: None, fip: Any) -> None:
         self._fs.flush(fip.contents.fh)
@@ -331,6 +329,16 @@ def _fill(fip: Any, opened: Opened) -> None:
     if way.backing:
         fi.direct_io = way.direct
         ctypes.c_int32.from_address(ctypes.addressof(fi) + _BACKING_AT).value = way.backing
+_memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_at.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_memory_at.restype = ctypes.py_object
+_READ_AND_WRITE = 0x200  # PyBUF_WRITE
+
+
+def _memory(buf: Any, size: int) -> memoryview:
+    """The `size` bytes at a pointer of libfuse, good until the call is answered."""
+    view: memoryview = _memory_at(buf, size, _READ_AND_WRITE)
+    return view
 
 
 def _tree(path: bytes | None) -> str:

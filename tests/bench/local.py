@@ -169,6 +169,8 @@ def _measure(contenders: Sequence[Contender], options: argparse.Namespace, sizes
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=options.rounds * len(options.only) * len(contenders))
         for number in range(options.rounds):
+            if not progress.console.is_terminal:
+                print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             for name in options.only:
                 for contender in _turned(contenders, number):
                     progress.update(task, description=f"{name}: {contender.column} {contender.variant}")
