@@ -129,7 +129,8 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         # Newer versions of libfuse have 64 of these bits, and want them set in one of the two places.
         offered, field = (conn.capable_ext, "want_ext") if current else (conn.capable, "want")
         # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
-        wanted = getattr(conn, field) & ~_CAP_HANDLE_KILLPRIV
+        # And with splice libfuse takes each write through a pipe into memory it allocates for it.
+        wanted = getattr(conn, field) & ~(_CAP_HANDLE_KILLPRIV | _CAP_SPLICE_READ)
         refusal = self._refusal(current, offered)
         if not refusal:
             wanted |= _CAP_PASSTHROUGH
@@ -325,10 +326,12 @@ def _session_fd() -> Callable[[], int]:
 def _fill(fip: Any, opened: Opened) -> None:
     """What libfuse tells the kernel about an open file."""
     fi = fip.contents
-    fi.fh, fi.keep_cache, way = opened.fh, opened.immutable, opened.way
+    fi.fh, fi.keep_cache, way = opened.fh, opened.unchanged, opened.way
     if way.backing:
         fi.direct_io = way.direct
         ctypes.c_int32.from_address(ctypes.addressof(fi) + _BACKING_AT).value = way.backing
+
+
 _memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
 _memory_at.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
 _memory_at.restype = ctypes.py_object

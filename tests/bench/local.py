@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; everything is unmounted and removed", file=sys.stderr)
         return 130
-    except (CannotStart, WrongResult) as problem:
+    except (CannotStart, WrongResult, OSError) as problem:
         print(problem, file=sys.stderr)
         return 1
 
