@@ -61,6 +61,12 @@ class Handle:
         """Up to `size` bytes at `offset`; fewer only at the end of the file."""
         raise error(errno.EBADF)
 
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset` on; how many bytes, fewer than it holds only at the end of the file."""
+        data = self.read(len(buffer), offset)
+        buffer[: len(data)] = data
+        return len(data)
+
     def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write all of `data` at `offset` (at the end if opened with O_APPEND); how many bytes were written."""
         raise error(errno.EBADF)

@@ -17,6 +17,7 @@ from vfs.handles import DirectoryHandle, Handles, Listing
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
+from vfs.unchanged import Unchanged
 from vfs.union import Union
 
 # How often something is looked at again because it changes while we look.
@@ -31,7 +32,7 @@ class Opened(NamedTuple):
     """A new handle number, whether the kernel may keep what it cached of the file before, and what it does alone."""
 
     fh: int
-    immutable: bool
+    unchanged: bool
     way: Way
 
 
@@ -42,6 +43,7 @@ class FileSystem:
         self._union = union
         self._about = about
         self._handles = Handles()
+        self._unchanged = Unchanged()
         self.passthrough = Passthrough()
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
@@ -82,15 +84,14 @@ class FileSystem:
 
     def unlink(self, path: str) -> None:
         try:
-            ino = self._union.stat(path).ino
+            removed = self._union.taken_away(path)
         except FileNotFoundError:
             if is_hidden(path):
                 # Gone with its last handle. libfuse 3.17 removes what it has hidden as soon as nobody has it open.
                 return
             raise
-        self._union.unlink(path)
         self.shown.moved(path)
-        self.shown.changed(ino)
+        self.shown.changed(removed.ino)
 
     def rmdir(self, path: str) -> None:
         self._union.rmdir(path)
@@ -98,19 +99,16 @@ class FileSystem:
 
     def rename(self, source: str, target: str, flags: int) -> None:
         """renameat2(2) with its flags."""
-        replaced = self._ino_of(target)
-        self._union.rename(source, _checked(target), flags)
-        moved = Moved(source, target, flags == RENAME_EXCHANGE)
-        self._handles.renamed(moved.of)
-        self.passthrough.renamed(moved.of)
+        moved, replaced = self._union.renamed(source, _checked(target), flags)
+        paths = Moved(source, target, flags == RENAME_EXCHANGE)
+        self._handles.renamed(paths.of)
+        self.passthrough.renamed(paths.of)
         self.shown.moved(source, target)
         if replaced is not None:
-            self.shown.changed(replaced)
-        shown = self._attr_of(target)
-        if shown is not None:
-            self.shown.changed(shown.ino)
-            if shown.is_dir or flags == RENAME_EXCHANGE:
-                self.shown.moved_folder()
+            self.shown.changed(replaced.ino)
+        self.shown.changed(moved.ino)
+        if moved.is_dir or flags == RENAME_EXCHANGE:
+            self.shown.moved_folder()
 
     def truncate(self, path: str, size: int) -> None:
         self._union.truncate(path, size)
@@ -173,7 +171,9 @@ class FileSystem:
     def _opened(self, path: str, handle: Handle, flags: int) -> Opened:
         fh = self._handles.add(path, handle)
         way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
-        return Opened(fh, handle.immutable, way)
+        # The kernel refuses both together, and what it reads itself it caches as the drive's file.
+        unchanged = handle.immutable or (not way.backing and self._unchanged.since_last_open(path, handle.stat()))
+        return Opened(fh, unchanged, way)
 
     def fstat(self, fh: int, as_it_is: bool = False) -> Attr:
         """As `stat`, of an open file."""
@@ -182,13 +182,14 @@ class FileSystem:
         self.shown.note(path, attr)
         return attr
 
-    def read(self, fh: int, size: int, offset: int) -> bytes:
+    def read(self, fh: int, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer`; how many bytes, fewer than it holds only at the end of the file."""
         self.reads += 1
         handle = self._handles.file(fh)
         if not handle.immutable:
-            return handle.read(size, offset)
+            return handle.read_into(buffer, offset)
         with self.shown.reading(handle.ino):
-            return handle.read(size, offset)
+            return handle.read_into(buffer, offset)
 
     def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
         handle = self._handles.file(fh)

@@ -38,6 +38,7 @@ MAX_BACKGROUND = 256
 
 # After these libfuse looks at the file, in the same thread, to answer the kernel.
 _CHANGES = frozenset(("chmod_fuse_3", "chown_fuse_3", "truncate_fuse_3", "utimens_fuse_3"))
+_CAP_SPLICE_READ = 1 << 9
 _CAP_HANDLE_KILLPRIV = 1 << 20
 _CAP_PASSTHROUGH = 1 << 29
 # Drives may lie on a filesystem that is stacked on another, as overlayfs in containers.
@@ -128,7 +129,8 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         # Newer versions of libfuse have 64 of these bits, and want them set in one of the two places.
         offered, field = (conn.capable_ext, "want_ext") if current else (conn.capable, "want")
         # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
-        wanted = getattr(conn, field) & ~_CAP_HANDLE_KILLPRIV
+        # And with splice libfuse takes each write through a pipe into memory it allocates for it.
+        wanted = getattr(conn, field) & ~(_CAP_HANDLE_KILLPRIV | _CAP_SPLICE_READ)
         refusal = self._refusal(current, offered)
         if not refusal:
             wanted |= _CAP_PASSTHROUGH
@@ -238,13 +240,10 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         _fill(fip, self._fs.create(_tree(path), fip.contents.flags, mode, _caller()))
 
     def read(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
-        data = self._fs.read(fip.contents.fh, size, offset)
-        ctypes.memmove(buf, data, len(data))
-        return len(data)
+        return self._fs.read(fip.contents.fh, _memory(buf, size), offset)
 
     def write(self, _path: None, buf: Any, size: int, offset: int, fip: Any) -> int:
-        data = (ctypes.c_char * size).from_address(ctypes.addressof(buf.contents))
-        return self._fs.write(fip.contents.fh, memoryview(data).cast("B"), offset)
+        return self._fs.write(fip.contents.fh, _memory(buf, size), offset)
 
     def flush(self, _path: None, fip: Any) -> None:
         self._fs.flush(fip.contents.fh)
@@ -327,10 +326,22 @@ def _session_fd() -> Callable[[], int]:
 def _fill(fip: Any, opened: Opened) -> None:
     """What libfuse tells the kernel about an open file."""
     fi = fip.contents
-    fi.fh, fi.keep_cache, way = opened.fh, opened.immutable, opened.way
+    fi.fh, fi.keep_cache, way = opened.fh, opened.unchanged, opened.way
     if way.backing:
         fi.direct_io = way.direct
         ctypes.c_int32.from_address(ctypes.addressof(fi) + _BACKING_AT).value = way.backing
+
+
+_memory_at = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_at.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_memory_at.restype = ctypes.py_object
+_READ_AND_WRITE = 0x200  # PyBUF_WRITE
+
+
+def _memory(buf: Any, size: int) -> memoryview:
+    """The `size` bytes at a pointer of libfuse, good until the call is answered."""
+    view: memoryview = _memory_at(buf, size, _READ_AND_WRITE)
+    return view
 
 
 def _tree(path: bytes | None) -> str:

@@ -75,6 +75,9 @@ class LocalHandle(Handle):
     def read(self, size: int, offset: int) -> bytes:
         return os.pread(self.fd, size, offset)
 
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        return os.preadv(self.fd, [buffer], offset)
+
     def write(self, data: bytes | memoryview, offset: int) -> int:
         view = memoryview(data)
         done = 0

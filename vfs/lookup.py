@@ -79,9 +79,10 @@ class Lookup:
             raise error(errno.ENOTDIR, path)
         return [copy for copy in copies if copy.attr.is_dir]
 
-    def shown_directories(self, path: str) -> Iterator[Attr]:
-        """Attributes of the directories at `path` on the branches that can answer."""
-        for branch in self.branches:
+    def shown_directories(self, path: str, first: Copy) -> Iterator[Attr]:
+        """Attributes of the directories at `path` on the branches that can answer; `first` is the one shown."""
+        yield first.attr
+        for branch in self.branches[self.branches.index(first.branch) + 1 :]:
             with contextlib.suppress(OSError):
                 attr = branch.stat(path)
                 if attr.is_dir:

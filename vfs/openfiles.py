@@ -2,13 +2,13 @@
 
 import threading
 import time
+from itertools import islice
 from typing import Generic, TypeVar
 
 from vfs.branch import Handle
 
 # libfuse tells us of a close before it counts it itself. A file it takes for open may have been closed this long ago.
 _GRACE = 1.0
-_MANY = 64
 H = TypeVar("H", bound=Handle)
 
 
@@ -18,6 +18,7 @@ class OpenFiles(Generic[H]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[int, set[H]] = {}
+        # The last closed at the end, so what is old can be taken from the beginning without looking at all.
         self._lately: dict[int, float] = {}
 
     def opened(self, ino: int, handle: H) -> None:
@@ -32,11 +33,16 @@ class OpenFiles(Generic[H]):
             if handles:
                 return False
             del self._open[ino]
-            now = time.monotonic()
-            if len(self._lately) > _MANY:
-                self._lately = {one: at for one, at in self._lately.items() if now - at < _GRACE}
-            self._lately[ino] = now
+            self._closed_now(ino)
             return True
+
+    def _closed_now(self, ino: int) -> None:
+        now = time.monotonic()
+        self._lately.pop(ino, None)
+        self._lately[ino] = now
+        for oldest in list(islice(self._lately, 2)):
+            if now - self._lately[oldest] >= _GRACE:
+                del self._lately[oldest]
 
     def handles(self, ino: int) -> list[H]:
         """Those that are open now."""

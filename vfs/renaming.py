@@ -10,6 +10,7 @@ import errno
 import re
 from collections.abc import Sequence
 
+from vfs.attr import Attr
 from vfs.branch import Branch, error
 from vfs.intents import REMOTE, Intents, Step
 from vfs.local import LocalBranch
@@ -32,8 +33,11 @@ class Renaming:
         self._remote = remote
         self._intents = intents
 
-    def rename(self, source: str, target: str, flags: int) -> None:
-        """As renameat2(2): NOREPLACE looks at all branches, EXCHANGE works inside one; EINVAL for other flags."""
+    def rename(self, source: str, target: str, flags: int) -> tuple[Attr, Attr | None]:
+        """As renameat2(2): NOREPLACE looks at all branches, EXCHANGE works inside one; EINVAL for other flags.
+
+        What was shown at `source` and at `target` before.
+        """
         sources, targets = self._lookup.changeable(source), self._lookup.copies(target)
         must_be_ready(targets)
         if flags == RENAME_EXCHANGE:
@@ -48,6 +52,7 @@ class Renaming:
             self._directory(source, target, [copy for copy in sources if copy.attr.is_dir], targets)
         else:
             self._file(source, target, sources, targets)
+        return sources[0].attr, targets[0].attr if targets else None
 
     def _exchange(self, source: str, target: str, sources: list[Copy], targets: list[Copy]) -> None:
         if not targets:

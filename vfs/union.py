@@ -24,7 +24,7 @@ from vfs.branch import Branch, Handle, Moved, error
 from vfs.intents import Intents, Journal
 from vfs.local import LocalBranch
 from vfs.locks import PathLocks
-from vfs.lookup import Lookup, must_be_empty, parent_of, remove
+from vfs.lookup import NOT_HERE, Lookup, must_be_empty, parent_of, remove
 from vfs.merge import merge, total, within
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
@@ -68,7 +68,7 @@ class Union(Branch):
         first = self.lookup.first(path)
         if not first.attr.is_dir:
             return self.still.shown(path, first.attr)
-        return self.still.shown(path, merge(self.lookup.shown_directories(path)))
+        return self.still.shown(path, merge(self.lookup.shown_directories(path, first)))
 
     def _settled(self, path: str, look: Callable[[], T]) -> T:
         """What `look` finds; once more if something at `path` went from one drive to another meanwhile."""
@@ -150,7 +150,8 @@ class Union(Branch):
 
     def _must_be_new(self, path: str) -> None:
         _must_not_be_ours(path)
-        self.lookup.directories(parent_of(path))
+        if not self.lookup.first(parent_of(path)).attr.is_dir:
+            raise error(errno.ENOTDIR, path)
         if self.lookup.copies(path):
             raise error(errno.EEXIST, path)
 
@@ -161,8 +162,7 @@ class Union(Branch):
         for drive in self._placement.place(path):
             branch = by_number[drive.number]
             try:
-                self._parents.make(branch, path)
-                return make(branch)
+                return self._made(branch, path, make)
             except OSError as cause:
                 if cause.errno not in _TRY_NEXT:
                     raise
@@ -170,14 +170,29 @@ class Union(Branch):
                 full = cause
         raise full or error(errno.ENOSPC, path)
 
+    def _made(self, branch: LocalBranch, path: str, make: Callable[[LocalBranch], T]) -> T:
+        """What `make` makes of `path` on this branch, after its folders if they are not there yet."""
+        try:
+            return make(branch)
+        except OSError as cause:
+            if cause.errno not in NOT_HERE:
+                raise
+        self._parents.make(branch, path)
+        return make(branch)
+
     # Taking away.
 
     def unlink(self, path: str) -> None:
+        self.taken_away(path)
+
+    def taken_away(self, path: str) -> Attr:
+        """`unlink`, and what was shown at `path` before."""
         with self.locks(path):
             copies = self.lookup.changeable(path)
             if copies[0].attr.is_dir:
                 raise error(errno.EISDIR, path)
             remove(path, copies)
+            return copies[0].attr
 
     def rmdir(self, path: str) -> None:
         with self.locks(path):
@@ -188,12 +203,17 @@ class Union(Branch):
                 branch.rmdir(path)
 
     def rename(self, source: str, target: str, flags: int) -> None:
+        self.renamed(source, target, flags)
+
+    def renamed(self, source: str, target: str, flags: int) -> tuple[Attr, Attr | None]:
+        """`rename`, and what was shown at `source` and at `target` before."""
         _must_not_be_ours(target)
         with self.locks(source, target):
-            self._renaming.rename(source, target, flags)
+            shown = self._renaming.rename(source, target, flags)
             moved = Moved(source, target, flags == RENAME_EXCHANGE)
             for branch in self.lookup.branches:
                 branch.follow(moved)
+            return shown
 
     # Attributes: of a directory on every branch, of a file on the one shown.
 
