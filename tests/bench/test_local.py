@@ -67,8 +67,10 @@ def test_all_rows_of_all_contenders_and_nothing_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(command(tmp_path, "--rounds=1000"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    wait_for(lambda: list(tmp_path.glob("*/mediapool/bench/0")), "the benchmark at work")
-    process.send_signal(number)
+    try:
+        wait_for(lambda: list(tmp_path.glob("*/drive1/spread/run*")), "the benchmark at work", 60)
+    finally:
+        process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert b"Traceback" not in said
