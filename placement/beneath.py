@@ -49,8 +49,9 @@ class _OpenHow(ctypes.Structure):
     _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
-# Only read by the kernel, so all threads share one.
+# Only read by the kernel, so all threads share them.
 _HOW = ctypes.byref(_OpenHow(_PATH_ONLY, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS))
+_HOW_TO_LIST = ctypes.byref(_OpenHow(_DIRECTORY | os.O_RDONLY, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS))
 _HOW_SIZE = ctypes.sizeof(_OpenHow)
 
 
@@ -82,10 +83,10 @@ def _encoded(name: str) -> bytes:
     return os.fsencode(name)
 
 
-def openat2(dirfd: int, path: bytes) -> int:
+def openat2(dirfd: int, path: bytes, how: Any = _HOW) -> int:
     """A `Resolver` by openat2(2), Linux 5.6: the kernel refuses to leave `dirfd` or to follow a link."""
     while True:
-        fd: int = _syscall(_SYS_OPENAT2, dirfd, path, _HOW, _HOW_SIZE)
+        fd: int = _syscall(_SYS_OPENAT2, dirfd, path, how, _HOW_SIZE)
         if fd >= 0:
             return fd
         code = ctypes.get_errno()
@@ -196,6 +197,10 @@ class Root:
 
     def open_dir(self, rel: str) -> int:
         """A descriptor of directory `rel` to list or fsync; the caller closes it. Raises as `parent` does."""
+        if rel and self._resolve is openat2 and len(path := os.fsencode(rel)) < PATH_MAX:
+            # In one step, since scans are made of this.
+            split(rel)
+            return openat2(self._fd, path, _HOW_TO_LIST)
         with self.parent(rel) as (dirfd, name):
             return os.open(name, _DIRECTORY | os.O_RDONLY, dir_fd=dirfd)
 

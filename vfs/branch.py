@@ -101,6 +101,13 @@ class Handle:
         """Release; called once."""
 
 
+class Folder(NamedTuple):
+    """A directory: its attributes, and the names in it with theirs, without "." and ".."."""
+
+    attr: Attr
+    entries: Iterator[tuple[str, Attr]]
+
+
 class Branch:
     """One source of the tree."""
 
@@ -111,9 +118,13 @@ class Branch:
         """Attributes of `path`, not following a symbolic link. ENOENT, ENOTDIR, EIO (a drive that is gone)."""
         raise error(errno.ENOENT, path)
 
-    def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
-        """Names with attributes in directory `path`, without "." and ".."; ENOENT and ENOTDIR come at the call."""
+    def folder(self, path: str) -> "Folder":
+        """The directory `path` and what is in it; ENOENT and ENOTDIR come at the call."""
         raise error(errno.ENOENT, path)
+
+    def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
+        """What is in directory `path`, as `folder` says."""
+        return self.folder(path).entries
 
     def open(self, path: str, flags: int) -> Handle:
         """Open an existing file; O_TRUNC is honoured, O_CREAT is not looked at."""

@@ -277,8 +277,8 @@ class FileSystem:
 
     def _read_directory(self, path: str) -> Listing:
         mark = self.shown.mark()
-        here = self._union.stat(path)
-        return Listing(mark, [(".", here), ("..", here), *self._union.entries(path)])
+        here = self._union.folder(path)
+        return Listing(mark, [(".", here.attr), ("..", here.attr), *here.entries])
 
     @property
     def open_count(self) -> int:

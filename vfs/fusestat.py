@@ -1,6 +1,7 @@
 """`Attr` into the C `struct stat` of this machine, in one packing step instead of thirteen assignments."""
 
 import struct
+from operator import itemgetter
 from typing import Any
 
 import mfusepy
@@ -46,16 +47,17 @@ def _layout() -> tuple[struct.Struct, tuple[int, ...]]:
 
 _STRUCT, _MEMBERS = _layout()
 _FIRST_TIME = Attr._fields.index("atime_ns")
+# Behind the members of an Attr come its times once more, split into seconds and ns.
+_SPLIT = len(Attr._fields)
+_pick = itemgetter(
+    *(
+        _SPLIT + 2 * (abs(member) - _FIRST_TIME) + (member < 0) if abs(member) >= _FIRST_TIME else member
+        for member in _MEMBERS
+    )
+)
 
 
 def pack_stat(stat: Any, attr: Attr) -> None:
     """Fill `stat`, a `mfusepy.c_stat`, from `attr`."""
-    values = []
-    for member in _MEMBERS:
-        if member < 0:
-            values.append(attr[-member] % _SECOND)
-        elif member >= _FIRST_TIME:
-            values.append(attr[member] // _SECOND)
-        else:
-            values.append(attr[member])
-    _STRUCT.pack_into(stat, 0, *values)
+    times = (*divmod(attr[-3], _SECOND), *divmod(attr[-2], _SECOND), *divmod(attr[-1], _SECOND))
+    _STRUCT.pack_into(stat, 0, *_pick(attr + times))

@@ -8,7 +8,6 @@ for the old file.
 
 import itertools
 import threading
-from collections.abc import Callable
 
 from vfs.namesdb import NamesDb
 
@@ -32,19 +31,22 @@ class Inodes:
         wide = [visible for _, visible in self._aliases.values() if visible >> _BITS == _WIDE]
         self._wide = itertools.count(max(wide, default=_WIDE << _BITS) + 1)
 
-    def visible(self, drive: int, ino: int, birth: Callable[[], int]) -> int:
-        """The number to show for st_ino `ino` of a drive; `birth` answers its birth time in ns if that matters."""
-        if self._aliases and (known := self._aliases.get((drive, ino))) and known[0] == birth():
+    def plain(self, drive: int, ino: int) -> int | None:
+        """The number to show for st_ino `ino` of a drive if that needs no birth time, as nearly always; else None."""
+        return drive << _BITS | ino if ino < _LIMIT and (drive, ino) not in self._aliases else None
+
+    def visible(self, drive: int, ino: int, birth_ns: int) -> int:
+        """The number to show for st_ino `ino` of a drive, made at `birth_ns`."""
+        if (known := self._aliases.get((drive, ino))) and known[0] == birth_ns:
             return known[1]
         if ino < _LIMIT:
             return drive << _BITS | ino
-        return self._widen(drive, ino, birth())
+        return self._widen(drive, ino, birth_ns)
 
     def last_visible(self, drive: int, ino: int, birth_ns: int | None) -> int:
         """As `visible`, of a file whose drive is missing; without its birth time an alias of its number is believed."""
         alias = self._aliases.get((drive, ino))
-        believed = alias[0] if alias and birth_ns is None else birth_ns or 0
-        return self.visible(drive, ino, lambda: believed)
+        return self.visible(drive, ino, alias[0] if alias and birth_ns is None else birth_ns or 0)
 
     def wants_birth(self, ino: int) -> bool:
         """Whether a file with this st_ino, on some drive, is told by its birth time."""

@@ -20,7 +20,7 @@ from placement.eligible import measure
 from placement.identity import FOLDER as HIDDEN
 from vfs import syscalls
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Branch, Handle, Moved, error
+from vfs.branch import Branch, Folder, Handle, Moved, error
 from vfs.hidden import HiddenFiles
 from vfs.inodes import Inodes
 from vfs.known import KnownFiles, LastKnown, NothingKnown, Reported
@@ -127,7 +127,9 @@ class LocalBranch(Branch):
                 yield node
 
     def attr_of(self, st: os.stat_result, dirfd: int, name: str) -> Attr:
-        visible = self._inodes.visible(self.drive.number, st.st_ino, lambda: beneath.birth_time_ns(dirfd, name) or 0)
+        visible = self._inodes.plain(self._number, st.st_ino)
+        if visible is None:
+            visible = self._inodes.visible(self._number, st.st_ino, beneath.birth_time_ns(dirfd, name) or 0)
         return Attr.of(st, visible)
 
     def show_as(self, path: str, visible: int, durable: bool = False) -> None:
@@ -149,19 +151,18 @@ class LocalBranch(Branch):
                 raise
         return self._last.stat(path)
 
-    def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
+    def folder(self, path: str) -> Folder:
         try:
             fd = self.drive.require().open_dir(path)
         except OSError as cause:
             if not self._is_missing(cause):
                 raise
-            return iter(self._last.entries(path))
+            return Folder(self._last.stat(path), iter(self._last.entries(path)))
         try:
-            entries = os.scandir(fd)
+            return Folder(self.attr_of(os.fstat(fd), fd, ""), self._attributed(fd, os.scandir(fd), at_root=not path))
         except BaseException:
             os.close(fd)
             raise
-        return self._attributed(fd, entries, at_root=not path)
 
     def _attributed(self, fd: int, entries: Any, at_root: bool) -> Iterator[tuple[str, Attr]]:
         try:
@@ -169,15 +170,14 @@ class LocalBranch(Branch):
                 for entry in entries:
                     if at_root and entry.name == HIDDEN:
                         continue
-                    # A name that vanished since the kernel listed it is simply not there any more.
-                    with contextlib.suppress(FileNotFoundError):
-                        yield entry.name, self.attr_of(entry.stat(follow_symlinks=False), fd, entry.name)
+                    try:
+                        attr = self.attr_of(entry.stat(follow_symlinks=False), fd, entry.name)
+                    except FileNotFoundError:
+                        # It vanished since the kernel listed it: it is simply not there any more.
+                        continue
+                    yield entry.name, attr
         finally:
             os.close(fd)
-
-    def is_empty(self, path: str) -> bool:
-        """Whether directory `path` holds nothing; ENOENT and ENOTDIR as for `entries`."""
-        return next(self.entries(path), None) is None
 
     def readlink(self, path: str) -> str:
         with self._at(path) as (dirfd, name):

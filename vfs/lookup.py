@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vfs.attr import Attr
-from vfs.branch import Branch, error
+from vfs.branch import Branch, Folder, error
 
 NOT_HERE = (errno.ENOENT, errno.ENOTDIR)
 
@@ -79,6 +79,28 @@ class Lookup:
             raise error(errno.ENOTDIR, path)
         return [copy for copy in copies if copy.attr.is_dir]
 
+    def folders(self, path: str) -> Iterator[Folder]:
+        """The directory `path` on each branch that has it; ENOENT, or ENOTDIR if a file is shown there.
+
+        Each is opened once, without asking before whether it is there: scans are made of this.
+        """
+        self._check(path)
+        found = False
+        for branch in self.branches:
+            try:
+                folder = branch.folder(path)
+            except NotADirectoryError:
+                # A file here, or one in the place of a folder above it.
+                if not found and is_there(branch, path):
+                    raise
+            except FileNotFoundError:
+                continue
+            else:
+                found = True
+                yield folder
+        if not found:
+            raise error(errno.ENOENT, path)
+
     def shown_directories(self, path: str, first: Copy) -> Iterator[Attr]:
         """Attributes of the directories at `path` on the branches that can answer; `first` is the one shown."""
         yield first.attr
@@ -104,6 +126,17 @@ def must_be_empty(path: str, copies: Iterable[Copy]) -> None:
     for branch, _ in copies:
         if next(branch.entries(path), None) is not None:
             raise error(errno.ENOTEMPTY, path)
+
+
+def is_there(branch: Branch, path: str) -> bool:
+    """Whether this branch has anything at `path`."""
+    try:
+        branch.stat(path)
+    except OSError as cause:
+        if cause.errno in NOT_HERE:
+            return False
+        raise
+    return True
 
 
 def has_directory(branch: Branch, path: str) -> bool:

@@ -5,10 +5,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from vfs.attr import Attr, Caller
-from vfs.branch import Branch, Handle, Moved, error
+from vfs.branch import Branch, Folder, Handle, Moved, error
 from vfs.library import ByteStream, Key
 from vfs.names import Names
 from vfs.nodes import Node, RemoteFile
@@ -50,10 +50,11 @@ class RemoteBranch(Branch):
     def stat(self, path: str) -> Attr:
         return self._node(path).attr()
 
-    def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
+    def folder(self, path: str) -> Folder:
+        directory = self.names.directory(path)
         # Copied in one step, since a publication may add names meanwhile.
-        children = list(self.names.directory(path).children.items())
-        return ((name, node.attr()) for name, node in children)
+        children = list(directory.children.items())
+        return Folder(directory.attr(), ((name, node.attr()) for name, node in children))
 
     def open(self, path: str, flags: int) -> Handle:
         node = self._node(path)

@@ -14,13 +14,13 @@ Lock order: path locks (sorted), then those of `Parents`, then the locks inside 
 import contextlib
 import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from placement.drive import Drive
 from placement.identity import FOLDER as HIDDEN
 from vfs.attr import Attr, Caller, Space
-from vfs.branch import Branch, Handle, Moved, error
+from vfs.branch import Branch, Folder, Handle, Moved, error
 from vfs.intents import Intents, Journal
 from vfs.local import LocalBranch
 from vfs.locks import PathLocks
@@ -83,19 +83,25 @@ class Union(Branch):
                 if not self.still.outdated(mark, path):
                     return found
 
-    def entries(self, path: str) -> Iterator[tuple[str, Attr]]:
-        return iter(self._settled(path, lambda: self._entries(path)).items())
+    def folder(self, path: str) -> Folder:
+        return self._settled(path, lambda: self._folder(path))
 
-    def _entries(self, path: str) -> dict[str, Attr]:
+    def _folder(self, path: str) -> Folder:
+        attrs: list[Attr] = []
         entries: dict[str, Attr] = {}
-        for branch, _ in self.lookup.directories(path):
-            for name, attr in branch.entries(path):
+        for folder in self.lookup.folders(path):
+            attrs.append(folder.attr)
+            if not entries:
+                entries = dict(folder.entries)
+                continue
+            for name, attr in folder.entries:
                 shown = entries.get(name)
                 if shown is None:
                     entries[name] = attr
                 elif shown.is_dir and attr.is_dir:
                     entries[name] = merge((shown, attr))
-        return self.still.shown_in(path, entries)
+        shown_entries = self.still.shown_in(path, entries)
+        return Folder(self.still.shown(path, merge(attrs)), iter(shown_entries.items()))
 
     def open(self, path: str, flags: int) -> Handle:
         with self.locks(path):

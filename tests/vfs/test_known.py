@@ -180,7 +180,19 @@ CHANGES: dict[str, tuple[set[str], Act]] = {
     "chown by handle": ({"file"}, by_handle(os.O_RDONLY, "chown", 5, 6)),
     "utime by handle": ({"file"}, by_handle(os.O_RDONLY, "utime", 1, 2)),
 }
-ASKING = {"require", "stat", "entries", "open", "readlink", "space", "getxattr", "listxattr", "fsyncdir", "follow"}
+ASKING = {
+    "require",
+    "stat",
+    "entries",
+    "folder",
+    "open",
+    "readlink",
+    "space",
+    "getxattr",
+    "listxattr",
+    "fsyncdir",
+    "follow",
+}
 
 
 def test_every_verb_of_a_branch_is_in_the_table() -> None:
