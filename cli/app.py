@@ -116,7 +116,7 @@ class App:
         union.intents.recover()
         self.check = PoolCheck(union, branches, self.names, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
-        self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds)
+        self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
         if self.library is not None:
             self.torrents = Torrents(

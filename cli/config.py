@@ -96,7 +96,10 @@ class MountConfig(Section):
     umask: values.Umask = _key("022", "Permissions that remote files lack, three octal digits.")
     cache_seconds: values.Seconds = _key(1, "How long the kernel may keep names and attributes; 0: not at all.")
     passthrough: Literal["auto", "off"] = _key(
-        "auto", "Let the kernel read local files by itself where it can, at the speed of the disk."
+        "auto", "Let the kernel read and write local files by itself where it can, at the speed of the disk."
+    )
+    passthrough_room: values.Size = _key(
+        "64GiB", "Files on a drive with less room are written through mediapool, which moves them when it is full."
     )
 
 

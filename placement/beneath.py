@@ -218,6 +218,11 @@ class Root:
             self._whole = _is_mounted_whole(self._fd)
         return self._whole
 
+    def filesystem_type(self) -> str:
+        """The kind of filesystem, as mount(8) calls it; "" where unknown."""
+        mount = _mount_of(self._fd)
+        return mount[mount.index("-") + 1] if mount else ""
+
     def close(self) -> None:
         """Close now, for a caller that knows itself alone; harmless when repeated."""
         fd, self._fd = self._fd, -1
@@ -267,19 +272,22 @@ def _first_piece(path: bytes) -> tuple[bytes, bytes]:
 
 
 def _is_mounted_whole(fd: int) -> bool:
-    """Look up the mount of `fd` by its id; st_dev cannot tell a filesystem's top from a bind mount."""
+    mount = _mount_of(fd)
+    return mount is not None and mount[3] == "/" and _unescaped(mount[4]) == os.readlink(f"/proc/self/fd/{fd}")
+
+
+def _mount_of(fd: int) -> list[str] | None:
+    """The fields of the line in mountinfo(5) about the mount of `fd`; None where unknown.
+
+    By the id of the mount, as st_dev cannot tell a filesystem's top from a bind mount.
+    """
     try:
-        place = os.readlink(f"/proc/self/fd/{fd}")
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
             mount_id = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
         with open("/proc/self/mountinfo", encoding=sys.getfilesystemencoding(), errors="surrogateescape") as mounts:
-            for line in mounts:
-                fields = line.split(" ")
-                if fields[0] == mount_id:
-                    return fields[3] == "/" and _unescaped(fields[4]) == place
+            return next((fields for line in mounts if (fields := line.split(" "))[0] == mount_id), None)
     except (OSError, StopIteration):
-        return False
-    return False
+        return None
 
 
 def _unescaped(field: str) -> str:

@@ -28,6 +28,10 @@ Mode = Literal["rw", "ro", "nc"]
 # A check is good for this long (seconds); one that takes longer than HUNG counts as "does not answer".
 FRESH = 1.0
 HUNG = 5.0
+# Filesystems on disks of this machine; of any other it is not known when they report errors.
+_REPORTING_AT_ONCE = frozenset(
+    ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "tmpfs", "vfat", "exfat", "ntfs3", "overlay")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,13 @@ class Drive:
     def space(self) -> "os.statvfs_result":
         """Room of the drive's filesystem; OSError EIO if it is missing, never the room of its mount point."""
         return self.require().statvfs()
+
+    def reports_late(self) -> bool:
+        """Whether it may report errors of writing only when the file is closed, as network filesystems do."""
+        try:
+            return self.require().filesystem_type() not in _REPORTING_AT_ONCE
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Let go of the root. The drive is missing from then on; operations under way may end."""

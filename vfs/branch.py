@@ -53,6 +53,10 @@ class Handle:
         """
         return 0
 
+    def room(self) -> int:
+        """How many bytes more its drive takes; OSError."""
+        return 0
+
     def stat(self) -> Attr:
         """Attributes of the open file, also after its last name is gone."""
         raise error(errno.EBADF)

@@ -39,12 +39,13 @@ class Opened(NamedTuple):
 class FileSystem:
     """The tree as a filesystem."""
 
-    def __init__(self, union: Union, about: About, cache_seconds: float = 1.0) -> None:
+    def __init__(self, union: Union, about: About, cache_seconds: float = 1.0, passthrough_room: int = 0) -> None:
+        """`cache_seconds`: how long the kernel keeps attributes; `passthrough_room`: see `Passthrough`, bytes."""
         self._union = union
         self._about = about
         self._handles = Handles()
         self._unchanged = Unchanged()
-        self.passthrough = Passthrough()
+        self.passthrough = Passthrough(passthrough_room)
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
@@ -228,6 +229,9 @@ class FileSystem:
         return self._handles.file(fh).seek(offset, whence)
 
     def flush(self, fh: int) -> None:
+        """close(2) of a descriptor; ENOSYS, and the kernel asks no more, where no drive reports errors then."""
+        if not self._union.reports_late():
+            raise error(errno.ENOSYS)
         self._handles.file(fh).flush()
 
     def fsync(self, fh: int, data_only: bool) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from vfs.branch import Moved
 from vfs.known import KnownFiles
+from vfs.localhandle import LocalHandle
+from vfs.openfiles import OpenFiles
 
 
 class HiddenFiles:
@@ -19,6 +21,28 @@ class HiddenFiles:
         self.lock = threading.Lock()
         self._number = drive_number
         self._known = known
+
+    def hide(
+        self, source: str, target: str, fd: int, unlink: Callable[[], None], open_files: OpenFiles[LocalHandle]
+    ) -> bool:
+        """`unlink` the name `source` of the file `fd` if it is open; then `target` stands for it. Takes over `fd`.
+
+        Whether that was done.
+        """
+        keep = False
+        try:
+            with self.lock:
+                ino = os.fstat(fd).st_ino
+                if not open_files.was_open_lately(ino):
+                    return False
+                unlink()
+                keep = open_files.is_open(ino)
+                if keep:
+                    self.add(target, ino, fd, source)
+                return True
+        finally:
+            if not keep:
+                os.close(fd)
 
     def add(self, path: str, ino: int, fd: int, name: str) -> None:
         """`path` stands for the open file `fd`, whose name was or is `name`. The lock is held."""

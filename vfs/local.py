@@ -216,8 +216,10 @@ class LocalBranch(Branch):
 
     def getxattr(self, path: str, name: str) -> bytes:
         try:
-            with self._node(path) as node:
-                return os.getxattr(node, name)
+            if kept := self.hidden.paths.get(path):
+                return os.getxattr(by_proc(kept[1]), name)
+            with self._at(path) as (dirfd, last):
+                return os.getxattr(f"{by_proc(dirfd)}/{last}", name, follow_symlinks=False)
         except OSError as cause:
             if not name.startswith(_ASKED_BY_LS) or not self._is_missing(cause):
                 raise
@@ -300,21 +302,9 @@ class LocalBranch(Branch):
     # leaves nothing behind; until the last handle is closed, a descriptor stands for the path libfuse gave them.
 
     def hide(self, source: str, target: str) -> bool:
-        with self.hidden.lock, self._changing(source) as (dirfd, name), self.reported(source, file=True):
+        with self._changing(source) as (dirfd, name), self.reported(source, file=True):
             fd = os.open(name, os.O_PATH | _ALWAYS, dir_fd=dirfd)
-            keep = False
-            try:
-                ino = os.fstat(fd).st_ino
-                if not self.open_files.was_open_lately(ino):
-                    return False
-                os.unlink(name, dir_fd=dirfd)
-                keep = self.open_files.is_open(ino)
-                if keep:
-                    self.hidden.add(target, ino, fd, source)
-                return True
-            finally:
-                if not keep:
-                    os.close(fd)
+            return self.hidden.hide(source, target, fd, lambda: os.unlink(name, dir_fd=dirfd), self.open_files)
 
     def left(self, ino: int, handle: LocalHandle) -> bool:
         """A handle of this st_ino is closed, or goes on elsewhere; whether that was the last."""

@@ -69,6 +69,10 @@ class LocalHandle(Handle):
             self.fixed = number > 0
             return number
 
+    def room(self) -> int:
+        space = os.fstatvfs(self.fd)
+        return space.f_bavail * space.f_frsize
+
     def stat(self) -> Attr:
         return self._held or self.branch.attr_of(os.fstat(self.fd), self.fd, "")
 

@@ -3,11 +3,12 @@
 import contextlib
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from vfs.attr import Attr
 from vfs.branch import Branch, Folder, error
 
+T = TypeVar("T")
 NOT_HERE = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -57,6 +58,19 @@ class Lookup:
             except OSError as cause:
                 if cause.errno not in NOT_HERE:
                     failure = cause
+        raise failure or error(errno.ENOENT, path)
+
+    def ask(self, path: str, ask: Callable[[Branch], T]) -> T:
+        """What the branch that is shown answers, asked at once instead of first whether it has `path`."""
+        self._check(path)
+        failure: OSError | None = None
+        for branch in self.branches:
+            try:
+                return ask(branch)
+            except OSError as cause:
+                if cause.errno not in (*NOT_HERE, errno.EIO):
+                    raise
+                failure = failure if cause.errno in NOT_HERE else cause
         raise failure or error(errno.ENOENT, path)
 
     def all(self, path: str) -> list[Copy]:

@@ -3,9 +3,13 @@
 The kernel wants one answer for each of its inodes, which libfuse has one of for each path: the first open decides, and
 all others follow until the last is closed. So the rules (measured facts 6 and 12 in docs/design.md):
 
-* Readers first: the kernel gets the file itself. Who opens it for writing later does so past the kernel's cache, and
-  its writes reach us; the file is not moved to another drive before all are closed.
-* A writer first: everything goes through us, and the file may move to another drive when its own is full.
+* While its drive has plenty of room, or who opens it first only reads, the kernel gets the file itself; then it is not
+  moved to another drive before all are closed.
+* Who opens it for writing later, with less room, does so past the kernel's cache, and its writes reach us.
+* A writer first and little room: everything goes through us, and the file moves to another drive when its own is full.
+
+A file with several names is never written to by the kernel alone: we would not know when to have the kernel forget the
+attributes it holds of its other names.
 """
 
 import logging
@@ -58,7 +62,9 @@ class _Node:
 class Passthrough:
     """Decides for each open. Thread-safe; `_lock` comes before the gates of handles."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
+        """`room`: bytes that a drive must have left for a file on it to be written to by the kernel itself."""
+        self._room = room
         self._lock = threading.Lock()
         self._kernel: Kernel | None = None
         self._nodes: dict[str, _Node] = {}
@@ -77,14 +83,22 @@ class Passthrough:
         with self._lock:
             node = self._nodes.get(path)
             if node is None:
-                backing = 0 if writes else self._try(handle)
+                backing = 0 if writes and not self._may_write(handle) else self._try(handle)
                 node = self._nodes[path] = _Node(path, backing, handle.file)
             elif node.backing and handle.file == node.file:
                 handle.fix(lambda fd: node.backing)
             node.opens += 1
             self._of[fh] = node
             # Somebody may have replaced the file past the tree: the kernel must not show the old one's bytes.
-            return Way(node.backing, writes or handle.file != node.file) if node.backing else ASK_US
+            if not node.backing:
+                return ASK_US
+            return Way(node.backing, handle.file != node.file or (writes and not self._may_write(handle)))
+
+    def _may_write(self, handle: Handle) -> bool:
+        try:
+            return handle.room() >= self._room and handle.stat().nlink == 1
+        except OSError:
+            return False
 
     def _try(self, handle: Handle) -> int:
         assert self._kernel is not None

@@ -14,7 +14,7 @@ from vfs.attr import Attr
 from vfs.branch import Branch, error
 from vfs.intents import REMOTE, Intents, Step
 from vfs.local import LocalBranch
-from vfs.lookup import Copy, Lookup, must_be_empty, must_be_ready, remove
+from vfs.lookup import Copy, Lookup, must_be_empty, must_be_ready, parent_of, remove
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
 
@@ -69,7 +69,8 @@ class Renaming:
             raise error(errno.EISDIR, target)
         if targets and targets[0].attr.ino == attr.ino:
             return  # two names of one file: rename(2) does nothing
-        self._parents.make(branch, target)
+        if parent_of(target) != parent_of(source):
+            self._parents.make(branch, target)
         hidden = [copy for copy in sources[1:] if not copy.attr.is_dir]
         replaced = [copy for copy in targets if copy.branch is not branch and not copy.attr.is_dir]
         if not hidden and not replaced:

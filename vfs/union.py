@@ -119,8 +119,12 @@ class Union(Branch):
                 groups.setdefault(branch.device(), []).append((branch.filesystem(), branch.space()))
         return total(within(group[0][0], total(room for _, room in group)) for group in groups.values())
 
+    def reports_late(self) -> bool:
+        """Whether some drive may report errors of writing only when the file is closed."""
+        return any(branch.drive.reports_late() for branch in self._drives)
+
     def getxattr(self, path: str, name: str) -> bytes:
-        return self._settled(path, lambda: self.lookup.first(path).branch.getxattr(path, name))
+        return self._settled(path, lambda: self.lookup.ask(path, lambda branch: branch.getxattr(path, name)))
 
     def listxattr(self, path: str) -> list[str]:
         return self._settled(path, lambda: self.lookup.first(path).branch.listxattr(path))

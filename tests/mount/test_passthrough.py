@@ -43,9 +43,11 @@ def started(tree: Mounted) -> Mounted:
     return tree
 
 
-@pytest.fixture
-def tree(make_mount: MakeMount) -> Iterator[Mounted]:
+@pytest.fixture(params=["0", "1PiB"], ids=["writers too", "readers only"])
+def tree(make_mount: MakeMount, request: pytest.FixtureRequest) -> Iterator[Mounted]:
+    """With room for the kernel to write by itself, and without."""
     tree = make_mount(drives=2)
+    tree.environment["MEDIAPOOL_MOUNT__PASSTHROUGH_ROOM"] = request.param
     started(tree)
     (tree.path / "file").write_bytes(DATA)
     yield tree
@@ -111,6 +113,24 @@ def test_a_reader_after_a_writer(tree: Mounted) -> None:
     before = reads(tree)
     assert (tree.path / "file").read_bytes() == b"changed" + DATA[7:]
     assert reads(tree) == before, "idle once, so the kernel reads it by itself"
+
+
+def test_a_writer_with_room_is_passed_through_unless_there_are_two_names(make_mount: MakeMount) -> None:
+    tree = make_mount(drives=1)
+    tree.environment["MEDIAPOOL_MOUNT__PASSTHROUGH_ROOM"] = "0"
+    started(tree)
+    with (tree.path / "file").open("w+b", buffering=0) as writer:
+        writer.write(DATA)
+        writer.seek(0)
+        assert writer.read() == DATA and os.fstat(writer.fileno()).st_size == len(DATA)
+    assert reads(tree) == 0
+    os.link(tree.path / "file", tree.path / "second")
+    settled(tree)
+    with (tree.path / "file").open("r+b", buffering=0) as writer:
+        assert writer.read() == DATA
+        writer.write(b"longer")
+        assert (tree.path / "second").stat().st_size == len(DATA) + 6
+    assert reads(tree) > 0
 
 
 @pytest.mark.parametrize("first", ["rb", "r+b"])
