@@ -15,7 +15,7 @@ from mounting import Mounted, wait_for
 from debrid.simulator import Simulator
 from vfs.intents import PLACES
 
-pytestmark = [pytest.mark.mount, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.mount, pytest.mark.timeout(300)]
 
 FILM = b"remote film"
 COMPLETE = "torrents/complete"
