@@ -28,11 +28,11 @@ from debrid import errors
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, TemporaryError
 from debrid.leaving import Leaving
-from debrid.library import GONE, URL_SECONDS
 from debrid.listing import ListedTorrent, listed
 from debrid.models import UNFINISHED, TorrentInfo, match_file
 from debrid.store import Store, StoredFile, StoredTorrent
 from debrid.transport import Budget, Interrupt
+from debrid.urls import GONE, URL_SECONDS
 
 log = logging.getLogger(__name__)
 
