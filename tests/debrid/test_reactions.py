@@ -85,7 +85,7 @@ def test_every_code_has_its_one_reaction() -> None:
 def test_a_call_is_repeated_only_where_that_helps(sim: Simulator, client: Client, film: SimTorrent, row: Row) -> None:
     assert row.code is not None
     with sim.faults.set(**refusal(row.code, UNRESTRICT_PATH)), pytest.raises(row.error) as caught:
-        client.limits.pauses = client.limits.pauses.__class__(first=0.01, breaker=0.02)
+        client.limits.pauses = client.limits.pauses.__class__(first=0.01, breaker=0.02, longest=0.02)
         client.unrestrict(film.links[0].url)
     assert caught.value.reaction is row.reaction and caught.value.code == row.code
     assert sim.count("POST", UNRESTRICT_PATH) == CALLS.get(row.reaction, 1)
@@ -134,7 +134,7 @@ def test_nothing_that_can_be_answered_is_anything_but_a_debrid_error(
     sim: Simulator, client: Client, film: SimTorrent, code: int
 ) -> None:
     """On every kind of call, as any code may come anywhere."""
-    client.limits.pauses = client.limits.pauses.__class__(first=0.01, breaker=0.02)
+    client.limits.pauses = client.limits.pauses.__class__(first=0.01, breaker=0.02, longest=0.02)
     magnet = sim.magnet(film.hash)
     calls: list[tuple[str, Callable[[], object]]] = [
         ("/torrents/addMagnet", lambda: client.add_magnet(magnet)),
