@@ -26,10 +26,12 @@ from dataclasses import dataclass
 import requests
 
 from debrid import errors
+from debrid.budget import DailyBudget
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, Reaction, TimedOut
 from debrid.holds import ANY, CDN, UNRESTRICT
 from debrid.leaving import Key, Leaving
+from debrid.linking import prove_url
 from debrid.store import Store, StoredFile
 from debrid.transport import Budget, Interrupt, exchange
 from debrid.urls import REFUSED_SECONDS, URL_SECONDS, Healer, Urls
@@ -81,6 +83,25 @@ class Library:
         stream.open(budget)
         return stream
 
+    def check(self, key: Key, daily: DailyBudget, budget: Budget) -> None:
+        """Read one byte of a file from the provider, whatever is known of it. Raises DebridError."""
+        info_hash, file_id = _torrent_file(key)
+        file = self._store.file(info_hash, file_id)
+        if file is None or file.link is None:
+            file = self._urls.learn(info_hash, file_id, budget)
+        if file.link is None:
+            raise errors.ContentGone(file.problem)
+        url = self._urls.get(file, None, budget)
+        try:
+            prove_url(self._client, url, file, daily, budget)
+        except errors.StaleUrl:
+            url = self._urls.get(file, url, budget)
+            try:
+                prove_url(self._client, url, file, daily, budget)
+            except errors.StaleUrl as error:
+                self._urls.fail(file, str(error), REFUSED_SECONDS)
+                raise
+
     def release(self, key: Key) -> None:
         """The last name of this file is gone and its last handle closed: as `Leaving.release`."""
         if self._leaving is not None:
@@ -97,14 +118,12 @@ class Library:
         return LibraryStatus()
 
     def _file(self, key: Key, budget: Budget) -> StoredFile:
-        kind, info_hash, part = key
-        if kind != "torrent" or not part.isdecimal():
-            raise errors.Rejected(f"no such kind of content: {kind} {part!r}")
-        file = self._store.file(info_hash, int(part))
+        info_hash, file_id = _torrent_file(key)
+        file = self._store.file(info_hash, file_id)
         if file is None or (file.link is None and not self._urls.is_failing(file)):
-            file = self._urls.learn(info_hash, int(part), budget)
+            file = self._urls.learn(info_hash, file_id, budget)
         if self._urls.is_failing(file) and self._urls.heal(file, budget):
-            file = self._store.file(info_hash, int(part)) or file
+            file = self._store.file(info_hash, file_id) or file
         if self._urls.is_failing(file):
             raise errors.ContentGone(f"{file.problem}; asked again later")
         return file
@@ -230,6 +249,14 @@ class RemoteStream:
         self._interrupt.hold(None)
         if response is not None:
             response.close()
+
+
+def _torrent_file(key: Key) -> tuple[str, int]:
+    """The info hash and the file id of a key."""
+    kind, info_hash, part = key
+    if kind != "torrent" or not part.isdecimal():
+        raise errors.Rejected(f"no such kind of content: {kind} {part!r}")
+    return info_hash, int(part)
 
 
 def _rested(attempt: int, budget: Budget) -> bool:

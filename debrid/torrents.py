@@ -20,7 +20,7 @@ What is published, from the links and the selected files of a torrent:
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -28,8 +28,9 @@ from debrid import errors
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, TemporaryError
 from debrid.leaving import Leaving
+from debrid.linking import match_links
 from debrid.listing import ListedTorrent, listed
-from debrid.models import UNFINISHED, TorrentInfo, match_file
+from debrid.models import UNFINISHED, TorrentInfo
 from debrid.store import Store, StoredFile, StoredTorrent
 from debrid.transport import Budget, Interrupt
 from debrid.urls import GONE, URL_SECONDS
@@ -286,13 +287,14 @@ class Torrents:
         self._store.saw([info], self._clock())
         if not info.is_finished:
             return False
-        links, urls = info.links_by_file, dict[int, str]()
+        links: Mapping[int, str] | None = info.links_by_file
+        urls: Mapping[int, str] = {}
         problem = "none of its files is selected"
         if links is None:
             if (wait := self._late_seconds(torrent, info)) > 0:
                 self._put_off(torrent, "waiting for the rest of its links", min(wait, 10.0))
                 return False
-            links, urls, packed = self._match(info)
+            links, urls, packed = match_links(self._client, info, self._budget())
             problem = _why_none(info, packed)
         if not links:
             self._put_off(torrent, problem, _RECHECK_SECONDS)
@@ -301,23 +303,6 @@ class Torrents:
         for file_id, url in urls.items():
             self._store.set_url(info.hash, file_id, url, self._clock() + URL_SECONDS)
         return True
-
-    def _match(self, info: TorrentInfo) -> tuple[dict[int, str], dict[int, str], bool]:
-        """Links and URLs by file id, found by asking what each link leads to; and whether one is a RAR."""
-        links: dict[int, str] = {}
-        urls: dict[int, str] = {}
-        packed = False
-        for link in info.links:
-            try:
-                answer = self._client.unrestrict(link, self._budget())
-            except (errors.ContentGone, errors.NotFound, errors.Infringing, errors.Rejected) as error:
-                log.info("%s: a link of it fails: %s", info.filename, error)
-                continue
-            file = match_file(answer, [each for each in info.selected if each.id not in links])
-            if file is not None:
-                links[file.id], urls[file.id] = link, answer.download
-            packed = packed or (file is None and answer.filename.lower().endswith(".rar"))
-        return links, urls, packed
 
     # -- times
 

@@ -114,7 +114,11 @@ class Urls:
 
     def heal(self, file: StoredFile, budget: Budget) -> bool:
         """Wait for a repair of the file, if one is due; True if it can be had now."""
-        return self._healer is not None and self._healer.heal(file.hash, file.id, budget)
+        try:
+            return self._healer is not None and self._healer.heal(file.hash, file.id, budget)
+        except DebridError as error:  # what is wrong with the file says more than that there was no time
+            log.debug("no repair of %s: %s", file.path, error)
+            return False
 
     def get(self, file: StoredFile, stale: str | None, budget: Budget) -> str:
         """A URL other than `stale`, as far as the provider has another. Raises DebridError."""
