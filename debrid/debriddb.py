@@ -27,7 +27,7 @@ CREATE TABLE ours (                -- additions that mediapool made itself: no o
 CREATE INDEX ours_by_hash ON ours (hash);
 """
 
-REPAIRS = """
+SINCE_3 = """
 CREATE TABLE repairs (             -- one row per info hash that was, is or will be added again
     hash     TEXT PRIMARY KEY,
     state    TEXT NOT NULL,        -- see `repairlog.State`
@@ -39,6 +39,15 @@ CREATE TABLE repairs (             -- one row per info hash that was, is or will
     retry_at REAL NOT NULL,        -- seconds since 1970: not gone on with before
     begun_at REAL NOT NULL,        -- seconds since 1970: when `new` was added
     asked    INTEGER NOT NULL      -- 1: a person asked for it
+) WITHOUT ROWID;
+CREATE TABLE parts (               -- files that lie inside others, by ranges
+    hash   TEXT NOT NULL,
+    part   TEXT NOT NULL,          -- file id, or 'file id/path inside that archive', as in the keys of the tree
+    seq    INTEGER NOT NULL,       -- order of its pieces
+    file   INTEGER NOT NULL,       -- the file that has the piece; 0: what the provider packed all files into
+    start  INTEGER NOT NULL,       -- first byte of the piece in that file
+    length INTEGER NOT NULL,       -- bytes
+    PRIMARY KEY (hash, part, seq)
 ) WITHOUT ROWID;
 CREATE TABLE replaced (            -- additions removed by a repair: what a late listing says of them is past
     id TEXT PRIMARY KEY
@@ -67,7 +76,7 @@ CREATE TABLE torrents (           -- one row per addition to the account
 CREATE INDEX torrents_by_hash ON torrents (hash);
 CREATE TABLE files (              -- one row per file of an info hash, never two for two additions
     hash      TEXT NOT NULL,
-    id        INTEGER NOT NULL,   -- the provider's file id: position in the torrent, from 1
+    id        INTEGER NOT NULL,   -- the provider's file id: position in the torrent, from 1; 0: all of it as one RAR
     path      TEXT NOT NULL,      -- inside the torrent, raw, with a leading slash
     bytes     INTEGER NOT NULL,
     link      TEXT,               -- restricted link, NULL: none known
@@ -79,7 +88,7 @@ CREATE TABLE files (              -- one row per file of an info hash, never two
     PRIMARY KEY (hash, id)
 ) WITHOUT ROWID;
 {OURS}
-{REPAIRS}
+{SINCE_3}
 """
 
 # The column that this one replaces stays behind, unused: old SQLite cannot drop any.
@@ -88,7 +97,7 @@ ALTER TABLE torrents ADD COLUMN missing_at REAL;
 UPDATE torrents SET missing_at = seen_at WHERE missing;
 {OURS}
 """
-_MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + REPAIRS, 2: REPAIRS}
+_MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + SINCE_3, 2: SINCE_3}
 
 
 class DebridDb:

@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import requests
 
@@ -30,9 +31,10 @@ from debrid.budget import DailyBudget
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, Reaction, TimedOut
 from debrid.holds import ANY, CDN, UNRESTRICT
+from debrid.joined import JoinedStream, cut
 from debrid.leaving import Key, Leaving
 from debrid.linking import prove_url
-from debrid.store import Store, StoredFile
+from debrid.store import Segment, Store, StoredFile
 from debrid.transport import Budget, Interrupt, exchange
 from debrid.urls import REFUSED_SECONDS, URL_SECONDS, Healer, Urls
 
@@ -69,23 +71,43 @@ class Library:
         self._deadline, self._leaving = deadline, leaving
         self._urls = Urls(client, store, url_seconds, healer, clock)
 
-    def stream(self, key: Key, offset: int, length: int) -> "RemoteStream":
-        """Open bytes [offset, offset + length) of a file.
+    def stream(self, key: Key, offset: int, length: int) -> "RemoteStream | JoinedStream":
+        """Open bytes [offset, offset + length) of a file, which may lie inside others.
 
         Raises OSError and nothing else: EIO with the reason as its text, or ETIMEDOUT at the deadline.
         """
-        budget = Budget.of(self._deadline, urgent=True)
         try:
-            file = self._file(key, budget)
+            pieces = self._pieces(key, offset, length)
         except DebridError as error:
             raise _os_error(error, "/".join(key)) from None
-        stream = RemoteStream(self._client, self._urls, file, (offset, length), self._deadline)
+        first = self._open(key, pieces[0])
+        if len(pieces) == 1:
+            return first
+        return JoinedStream(first, [partial(self._open, key, each) for each in pieces[1:]])
+
+    def _pieces(self, key: Key, offset: int, length: int) -> list[Segment]:
+        kind, info_hash, part = key
+        if kind == "torrent" and (segments := self._store.parts(info_hash, part)):
+            found = cut(segments, offset, length)
+            return found or [segments[0]._replace(length=0)]
+        return [Segment(_torrent_file(key)[1], offset, length)]
+
+    def _open(self, key: Key, piece: Segment) -> "RemoteStream":
+        budget = Budget.of(self._deadline, urgent=True)
+        try:
+            file = self._file(key[1], piece.file, budget)
+        except DebridError as error:
+            raise _os_error(error, "/".join(key)) from None
+        stream = RemoteStream(self._client, self._urls, file, (piece.start, piece.length), self._deadline)
         stream.open(budget)
         return stream
 
     def check(self, key: Key, daily: DailyBudget, budget: Budget) -> None:
         """Read one byte of a file from the provider, whatever is known of it. Raises DebridError."""
-        info_hash, file_id = _torrent_file(key)
+        for file_id in dict.fromkeys(each.file for each in self._pieces(key, 0, 1 << 62)):
+            self._check_file(key[1], file_id, daily, budget)
+
+    def _check_file(self, info_hash: str, file_id: int, daily: DailyBudget, budget: Budget) -> None:
         file = self._store.file(info_hash, file_id)
         if file is None or file.link is None:
             file = self._urls.learn(info_hash, file_id, budget)
@@ -117,8 +139,7 @@ class Library:
             return LibraryStatus("too many requests", self._clock() + pause)
         return LibraryStatus()
 
-    def _file(self, key: Key, budget: Budget) -> StoredFile:
-        info_hash, file_id = _torrent_file(key)
+    def _file(self, info_hash: str, file_id: int, budget: Budget) -> StoredFile:
         file = self._store.file(info_hash, file_id)
         if file is None or (file.link is None and not self._urls.is_failing(file)):
             file = self._urls.learn(info_hash, file_id, budget)

@@ -8,8 +8,8 @@ from debrid import errors
 from debrid.budget import DailyBudget
 from debrid.client import Client
 from debrid.errors import DebridError, Reaction
-from debrid.models import TorrentInfo, match_file
-from debrid.store import StoredFile
+from debrid.models import TorrentInfo, Unrestricted, match_file
+from debrid.store import PACK, StoredFile
 from debrid.transport import Budget, exchange
 from debrid.urls import HELD, check_size
 
@@ -20,11 +20,14 @@ _PROOF_SECONDS = 15.0
 
 
 class Links(NamedTuple):
-    """Links by file id, URLs of those that had to be asked for, and whether one link leads to a RAR."""
+    """Links by file id, URLs of those that had to be asked for, and what the one link to a RAR of all leads to.
+
+    That link has the id PACK.
+    """
 
     links: Mapping[int, str]
     urls: Mapping[int, str]
-    packed: bool = False
+    pack: Unrestricted | None = None
 
 
 def links_of(client: Client, info: TorrentInfo, budget: Budget) -> Links:
@@ -41,7 +44,7 @@ def match_links(client: Client, info: TorrentInfo, budget: Budget) -> Links:
     """As `links_of`, always by asking what each link leads to."""
     links: dict[int, str] = {}
     urls: dict[int, str] = {}
-    packed = False
+    pack: Unrestricted | None = None
     for link in info.links:
         try:
             answer = client.unrestrict(link, budget)
@@ -53,8 +56,9 @@ def match_links(client: Client, info: TorrentInfo, budget: Budget) -> Links:
         file = match_file(answer, [each for each in info.selected if each.id not in links])
         if file is not None:
             links[file.id], urls[file.id] = link, answer.download
-        packed = packed or (file is None and answer.filename.lower().endswith(".rar"))
-    return Links(links, urls, packed)
+        elif len(info.links) == 1 and answer.filename.lower().endswith(".rar"):
+            links[PACK], urls[PACK], pack = link, answer.download, answer
+    return Links(links, urls, pack)
 
 
 def prove_link(client: Client, link: str, file: StoredFile, daily: DailyBudget, budget: Budget) -> str:

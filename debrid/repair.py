@@ -22,15 +22,16 @@ from dataclasses import replace
 from typing import Protocol
 
 from debrid import errors
+from debrid.archives import Archives
 from debrid.budget import DailyBudget
 from debrid.client import Client
 from debrid.errors import DebridError, Reaction
 from debrid.linking import Links, links_of, prove_link
 from debrid.models import UNFINISHED, TorrentInfo
 from debrid.repairlog import Repair, State
-from debrid.store import Store, StoredFile, StoredTorrent
+from debrid.store import PACK, Store, StoredFile, StoredTorrent
 from debrid.transport import Budget
-from debrid.urls import GONE, URL_SECONDS
+from debrid.urls import GONE, URL_SECONDS, Urls
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Mender:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._store, self._tree, self._daily, self._clock = client, store, tree, daily, clock
+        self._archives = Archives(client, store, Urls(client, store, URL_SECONDS, None, clock).get_fresh)
 
     def go_on(self, repair: Repair, budget: Budget) -> Repair:
         """As far as it goes now. What stands in the way is the result's `problem`.
@@ -221,7 +223,10 @@ class Mender:
     # -- what the steps are made of
 
     def _files(self, info_hash: str, selection: Sequence[int]) -> list[StoredFile]:
-        return [each for each in self._store.files(info_hash) if each.id in selection]
+        """The selected files; with the archive they were packed into, if none has a link of its own."""
+        files = [each for each in self._store.files(info_hash) if each.id in selection]
+        pack = self._store.file(info_hash, PACK)
+        return [pack, *files] if pack is not None and not any(each.link for each in files) else files
 
     def _learn_selections(self, info_hash: str, budget: Budget) -> None:
         for each in self._store.additions_of(info_hash):
@@ -244,7 +249,8 @@ class Mender:
         """The addition whose place is taken: one that holds a failing file, rather one that is there."""
         failing = {each.id for each in self._failing(info_hash)}
         known = [each for each in self._store.additions_of(info_hash) if each.selection]
-        return next((each for each in known if failing.intersection(each.selection or ())), None)
+        held = [{each.id for each in self._files(info_hash, one.selection or ())} for one in known]
+        return next((one for one, files in zip(known, held, strict=True) if failing & files), None)
 
     def _revive(self, info_hash: str, budget: Budget) -> bool:
         """Whether the links that the account has now bring every failing file back."""
@@ -287,10 +293,16 @@ class Mender:
     def _check_same(self, info: TorrentInfo, selection: Sequence[int]) -> None:
         there = {each.id: (each.path, each.bytes) for each in info.files}
         for file in self._files(info.hash, selection):
-            if there.get(file.id) != (file.path, file.bytes):
+            if file.id != PACK and there.get(file.id) != (file.path, file.bytes):
                 raise Failed(f"the new one has another file in the place of {file.path}")
 
     def _proven(self, found: Links, wanted: Sequence[StoredFile], budget: Budget) -> dict[int, str]:
         """URLs of some of the files, the failing ones first, each proven by a byte."""
         first = sorted((each for each in wanted if each.bytes), key=lambda each: not each.problem)[:_PROOFS]
-        return {each.id: prove_link(self._client, found.links[each.id], each, self._daily, budget) for each in first}
+        urls = {each.id: prove_link(self._client, found.links[each.id], each, self._daily, budget) for each in first}
+        pack = next((each for each in first if each.id == PACK), None)
+        if pack is not None:
+            inside = [each for each in self._store.files(pack.hash) if each.id != PACK]
+            if not self._archives.same_pack(pack, inside, urls[PACK], budget):
+                raise Failed(f"{pack.path} is packed in another way than before")
+        return urls

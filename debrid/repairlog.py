@@ -25,7 +25,7 @@ RESTING = frozenset({State.DUE, State.DONE, State.GIVEN_UP})
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A row of `repairs`, in the order of its columns; see `debriddb.REPAIRS`."""
+    """A row of `repairs`, in the order of its columns; see `debriddb.SINCE_3`."""
 
     hash: str
     state: State = State.DUE

@@ -11,7 +11,7 @@ all of it counts as added by people, and stays in the account.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
 from debrid.models import TorrentInfo, TorrentItem
@@ -58,6 +58,14 @@ class StoredFile:
     retry_at: float
 
 
+class Segment(NamedTuple):
+    """Bytes [start, start + length) of file `file` of the same torrent; PACK: of its one archive."""
+
+    file: int
+    start: int
+    length: int
+
+
 @dataclass(frozen=True, slots=True)
 class Released:
     """An addition made here whose content lost its last name at `released_at`, seconds since 1970."""
@@ -68,6 +76,8 @@ class Released:
     failures: int
     problem: str
 
+
+PACK = 0  # file id of the archive that the provider made of a whole selection
 
 _TORRENT = (
     "id, hash, name, status, progress, bytes, added_ns, ended_ns, done_at, seen_at, selection, missing_at,"
@@ -287,6 +297,28 @@ class Store:
         """All files of a hash, selected or not, in the torrent's order."""
         rows = self._db.read(f"SELECT {_FILE} FROM files WHERE hash = ? ORDER BY id", (info_hash,))
         return [StoredFile(*row) for row in rows]
+
+    def record_pack(self, info_hash: str, path: str, size: int, link: str) -> None:
+        """The provider made one archive of all files of a torrent."""
+        self._db.write(
+            "INSERT INTO files (hash, id, path, bytes, link) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash, id)"
+            " DO UPDATE SET path = excluded.path, bytes = excluded.bytes, link = excluded.link, url = NULL,"
+            " problem = '', failures = 0, retry_at = 0",
+            (info_hash, PACK, path, size, link),
+        )
+
+    def set_parts(self, info_hash: str, parts: Mapping[str, Sequence[Segment]]) -> None:
+        """Where these parts of a torrent lie inside its files."""
+        rows = [(info_hash, part, seq, *each) for part, found in parts.items() for seq, each in enumerate(found)]
+        with self._db.writing() as db:
+            for part in parts:
+                db.execute("DELETE FROM parts WHERE hash = ? AND part = ?", (info_hash, part))
+            db.executemany("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def parts(self, info_hash: str, part: str) -> list[Segment]:
+        """Where a part lies, in order; empty if it is a file of its own, or not known."""
+        query = "SELECT file, start, length FROM parts WHERE hash = ? AND part = ? ORDER BY seq"
+        return [Segment(*row) for row in self._db.read(query, (info_hash, part))]
 
     def failing_files(self) -> list[StoredFile]:
         """All files whose content cannot be had at the moment."""

@@ -129,6 +129,10 @@ class Urls:
             return url
         raise Unavailable("its download URL was withdrawn at once")
 
+    def get_fresh(self, file: StoredFile, budget: Budget) -> str:
+        """A URL, whichever it has. Raises DebridError."""
+        return self.get(file, None, budget)
+
     def learn(self, info_hash: str, file_id: int, budget: Budget) -> StoredFile:
         """The file, after asking the provider about its torrent. Raises DebridError."""
         self._flights.run(info_hash, budget, lambda: self._ask(info_hash, file_id, budget))

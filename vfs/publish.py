@@ -76,8 +76,10 @@ class Publisher:
         return sorted(self._names.paths_of(self._names.files_of(info_hash)))
 
     def names_of(self, info_hash: str, file_id: int) -> list[str]:
-        """The paths of all names of one file of a torrent."""
-        files = [each for each in self._names.files_of(info_hash) if each.key[2].split("/")[0] == str(file_id)]
+        """The paths of all names of one file of a torrent, or of those inside it; 0: of what all lie in."""
+        files = self._names.files_of(info_hash)
+        if file_id:
+            files = [each for each in files if each.key[2].split("/")[0] == str(file_id)]
         return sorted(self._names.paths_of(files))
 
     def withdraw(self, info_hash: str) -> list[str]:

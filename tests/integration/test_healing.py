@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import MakeMount
 from mounting import Mounted, wait_for
+from rarmaking import file4, file5, rar4, rar5
 
 from debrid.simulator import SimTorrent, Simulator
 
@@ -246,3 +247,40 @@ def test_several_readers_share_a_repair(tree: Mounted, simulator: Simulator, old
         thread.join(60)
     assert results == [True] * 6
     assert simulator.count("POST", "/torrents/addMagnet") == 1
+
+
+# -- archives
+
+
+def test_stored_archives_show_what_is_in_them(tree: Mounted, simulator: Simulator) -> None:
+    half = len(FILM) // 2
+    volumes = {
+        "/r/film.part1.rar": rar5(file5("film.mkv", len(FILM), FILM[:half], flags=0x10)),
+        "/r/film.part2.rar": rar5(file5("film.mkv", len(FILM), FILM[half:], flags=0x08)),
+    }
+    finished = time.time() - 600  # in the first minute more links might come
+    simulator.add_torrent("Packed", {"/e1.mkv": FILM, "/../../e1.srt": OTHER}, rar=True, added=finished)
+    simulator.add_torrent("Volumes", volumes, rar=False)
+    tight = rar4(file4(b"film.mkv", 9_999_999, OTHER, method=0x33))
+    simulator.add_torrent("Tight", {"/tight.rar": tight})
+    folder = tree.path / COMPLETE
+    wait_for(lambda: {"Packed", "Volumes", "Tight"} <= set(os.listdir(folder)), "the torrents")
+    assert (folder / "Packed/e1.mkv").read_bytes() == FILM
+    assert [path.read_bytes() for path in (folder / "Packed").rglob("*.srt")] == [OTHER]
+    assert (folder / "Volumes/r/film.mkv").read_bytes() == FILM
+    with (folder / "Volumes/r/film.mkv").open("rb") as file:
+        file.seek(half - 1000)
+        assert file.read(2000) == FILM[half - 1000 : half + 1000]
+    assert (folder / "Tight/tight.rar").read_bytes() == tight
+    listed = json.loads(tree.command("debrid", "list", "--json").stdout)
+    assert {one["name"]: one["problem"] for one in listed}["Tight"] == "tight.rar: the archive is compressed"
+    assert set(states(job(tree, "check")).values()) == {"ok"}
+    # What the archive is in dies, and comes back.
+    (packed,) = (each for each in simulator.torrents if each.name == "Packed")
+    before = picture(tree)
+    simulator.age_links(packed.id)
+    simulator.revoke_urls()
+    assert set(states(job(tree, "repair", str(folder / "Packed"), "--yes")).values()) == {"repaired"}
+    wait_for(lambda: packed.id not in [each.id for each in simulator.torrents], "the old one to leave")
+    assert picture(tree) == before
+    assert (folder / "Packed/e1.mkv").read_bytes() == FILM
