@@ -13,9 +13,13 @@ from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
 from cli.state import StateFolder
+from debrid.budget import DailyBudget
+from debrid.checkup import Checkup
 from debrid.client import Client
+from debrid.healing import Repairs
 from debrid.leaving import Leaving
 from debrid.library import Library
 from debrid.pruning import prune
@@ -75,17 +79,25 @@ class App:
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes)
+        self.healing = self._open_healing()
         self.daemon = Daemon(
             config.http.address,
-            {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
+            {
+                "/api/status": self.status,
+                "/api/debrid/torrents": self.listing,
+                CHECK: self.check.state,
+                CHECKUP: self.healing.state,
+            },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
                 **check_posts(self.check),
+                **self.healing.posts(),
             },
         )
         closing.callback(self.daemon.close)
         closing.callback(self.check.close)
+        closing.callback(self.healing.close)
 
     def _open_account(self) -> RemoteLibrary:
         debrid = self.config.debrid
@@ -97,7 +109,11 @@ class App:
         self._client = client
         # It asks this App for names, as the tree does not exist yet.
         self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
-        self.library = Library(client, self._store, deadline=debrid.read_deadline, leaving=self._leaving)
+        self._daily = DailyBudget()
+        self.repairs = Repairs(client, self._store, self, self._daily)
+        self.library = Library(
+            client, self._store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
+        )
         return self.library
 
     def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
@@ -127,6 +143,12 @@ class App:
                 leaving=self._leaving,
             )
 
+    def _open_healing(self) -> Healing:
+        if self.library is None:
+            return Healing(None, None, self.publisher)
+        checkup = Checkup(self.library, self.repairs, self.publisher, self._daily)
+        return Healing(checkup, self._store, self.publisher)
+
     def run(self, mounted: Callable[[], None]) -> None:
         """Mount and serve until unmounted or told to stop; `mounted` is called once the tree answers.
 
@@ -153,6 +175,8 @@ class App:
         if self.torrents is not None:
             self.torrents.start()
             self._closing.callback(self.torrents.stop)
+            self.repairs.start()
+            self._closing.callback(self.repairs.stop)
         mounted()
 
     def __enter__(self) -> "App":
@@ -164,6 +188,10 @@ class App:
     def named(self, info_hash: str) -> bool:
         """Whether any file of this torrent has a name in the tree, or an open handle."""
         return self.publisher.named(info_hash) or self._remote.is_open(info_hash)
+
+    def stand_in(self, addition: str, other: str) -> None:
+        """As `Publisher.stand_in`."""
+        self.publisher.stand_in(addition, other)
 
     def _released(self, key: Key) -> None:
         if self.library is not None:
@@ -189,6 +217,7 @@ class App:
                 "files": self.names.count(),
                 "account": None if self.torrents is None else asdict(self.torrents.status()),
                 "reads": None if self.library is None else asdict(self.library.status()),
+                "repairs": {} if self.library is None else self.repairs.counts(),
             },
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),

@@ -31,7 +31,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         wanted = None if size is None else parse_size(size)
     except ValueError as error:
         fail(f"--size {size}: {error}")
-    inner = [_inside(config, path) for path in paths]
+    inner = [inside(config, path) for path in paths]
     answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
     if as_json:
         print_json(answers)
@@ -42,7 +42,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         _show(answer)
 
 
-def _inside(config: Config, path: str) -> str:
+def inside(config: Config, path: str) -> str:
     """The path below the root of the tree."""
     root = config.mount.path
     if not path.startswith("/"):

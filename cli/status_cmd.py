@@ -14,6 +14,7 @@ from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
 from cli.output import human_size, json_option, print_fields, print_json, print_table, say
+from cli.reading import reading
 from cli.state import StateFolder
 from placement.identity import DriveError
 
@@ -131,7 +132,9 @@ def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         or "none",
     )
     if remote["reads"]["reason"]:
-        yield "Reading", f"paused: {remote['reads']['reason']}"
+        yield "Reading", reading(remote["reads"])
+    if remote["repairs"]:
+        yield "Repairs", ", ".join(f"{count} {state}" for state, count in remote["repairs"].items())
 
 
 def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
