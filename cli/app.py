@@ -14,6 +14,7 @@ from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.keeping import Keeper, open_names
+from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
 from debrid.client import Client
 from debrid.leaving import Leaving
@@ -24,12 +25,17 @@ from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
 from vfs.about import About
+from vfs.becoming import KIND as DOWNLOAD
+from vfs.becoming import Becoming
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
+from vfs.namesdb import NamesDb
+from vfs.pinning import Pinning
+from vfs.pins import Pins
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
@@ -74,14 +80,20 @@ class App:
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
-        self._open_tree(library, inodes)
+        self._open_tree(library, inodes, db)
         self.daemon = Daemon(
             config.http.address,
-            {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
+            {
+                "/api/status": self.status,
+                "/api/debrid/torrents": self.listing,
+                CHECK: self.check.state,
+                PINS: self.pinning.state,
+            },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
                 **check_posts(self.check),
+                **pin_posts(self.pinning),
             },
         )
         closing.callback(self.daemon.close)
@@ -100,7 +112,7 @@ class App:
         self.library = Library(client, self._store, deadline=debrid.read_deadline, leaving=self._leaving)
         return self.library
 
-    def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
+    def _open_tree(self, library: RemoteLibrary, inodes: Inodes, db: NamesDb) -> None:
         config = self.config
         self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
@@ -114,7 +126,13 @@ class App:
         )
         self.relocating.recover()
         union.intents.recover()
-        self.check = PoolCheck(union, branches, self.names, self.relocating, str(config.mount.path))
+        pins = remote.copies = Pins(db, self.names, branches)
+        becoming = Becoming(union, remote, pins, Journal(self.names, DOWNLOAD))
+        becoming.recover()
+        pinning = Pinning(pins, remote, library, self.placement, branches)
+        self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
+        self._closing.callback(self.pinning.close)
+        self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
@@ -153,6 +171,7 @@ class App:
         if self.torrents is not None:
             self.torrents.start()
             self._closing.callback(self.torrents.stop)
+        self.pinning.start()
         mounted()
 
     def __enter__(self) -> "App":
@@ -190,6 +209,7 @@ class App:
                 "account": None if self.torrents is None else asdict(self.torrents.status()),
                 "reads": None if self.library is None else asdict(self.library.status()),
             },
+            "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),
         }

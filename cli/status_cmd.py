@@ -107,6 +107,7 @@ def _show(answer: Mapping[str, Any]) -> None:
             [
                 *_local_fields(answer["passthrough"]),
                 *_remote_fields(answer["remote"]),
+                ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),
             ]
         )
@@ -132,6 +133,10 @@ def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     )
     if remote["reads"]["reason"]:
         yield "Reading", f"paused: {remote['reads']['reason']}"
+
+
+def _pinned(pinned: Mapping[str, Any]) -> str:
+    return f"{pinned['pinned']} files, {human_size(pinned['bytes'])}" if pinned["pinned"] else "nothing"
 
 
 def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -173,7 +173,7 @@ class FileSystem:
         fh = self._handles.add(path, handle)
         way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
         # The kernel refuses both together, and what it reads itself it caches as the drive's file.
-        unchanged = handle.immutable or (not way.backing and self._unchanged.since_last_open(path, handle.stat()))
+        unchanged = not way.backing and (handle.immutable or self._unchanged.since_last_open(path, handle.stat()))
         return Opened(fh, unchanged, way)
 
     def fstat(self, fh: int, as_it_is: bool = False) -> Attr:

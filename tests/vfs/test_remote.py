@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from vfs import remote
+from vfs import remotehandle
 from vfs.nodes import RemoteFile
-from vfs.remote import RemoteHandle
+from vfs.remotehandle import RemoteHandle
 
 
 class Slow:
@@ -15,7 +15,7 @@ class Slow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, takes: float) -> None:
         self.now, self.takes, self.asked = 100.0, takes, 0
-        monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(remotehandle, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def read(self, size: int, offset: int) -> bytes:
         self.asked += 1
