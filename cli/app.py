@@ -27,6 +27,7 @@ from placement.eligible import measure
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
+from vfs.budget import Budget, Metered
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
@@ -114,11 +115,17 @@ class App:
 
     def _open_tree(self, library: RemoteLibrary, inodes: Inodes, db: NamesDb) -> None:
         config = self.config
-        self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
+        debrid = config.debrid
+        self.budget = Budget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        self._closing.callback(self.budget.close)
+        metered = Metered(library, self.budget)
+        self.reader = Reader(metered, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
         files = self.knowledge.files
         branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
+        remote.reading = self.budget.reading
+        self.budget.busy = lambda: self.reader.stats().waiting > 0
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         self.relocating = Relocating(
@@ -129,12 +136,13 @@ class App:
         pins = remote.copies = Pins(db, self.names, branches)
         becoming = Becoming(union, remote, pins, Journal(self.names, DOWNLOAD))
         becoming.recover()
-        pinning = Pinning(pins, remote, library, self.placement, branches)
+        pinning = Pinning(pins, remote, library, self.placement, branches, self.budget)
         self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
+        self.budget.pid = lambda: self.filesystem.pid_of_caller()
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
         if self.library is not None:
             self.torrents = Torrents(
@@ -210,6 +218,7 @@ class App:
                 "reads": None if self.library is None else asdict(self.library.status()),
             },
             "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
+            "today": self.budget.status(),
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),
         }

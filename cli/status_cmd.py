@@ -109,6 +109,7 @@ def _show(answer: Mapping[str, Any]) -> None:
                 *_remote_fields(answer["remote"]),
                 ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),
+                *_today_fields(answer["today"]),
             ]
         )
 
@@ -144,6 +145,15 @@ def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterab
     asked = cache["hits"] + cache["misses"]
     yield "Hit rate", f"{cache['hits'] / asked:.0%} of {asked} look-ups" if asked else "nothing read yet"
     yield "Fetched", human_size(reader["fetched"])
+
+
+def _today_fields(today: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Remote bytes of today by program, and of work in the background."""
+    for program, spent in sorted(today["programs"].items(), key=lambda item: -item[1]["bytes"]):
+        limit = "" if spent["limit"] is None else f" of {human_size(spent['limit'])}"
+        yield f"Today {program}", human_size(spent["bytes"]) + limit
+    limit = "" if today["limit"] is None else f" of {human_size(today['limit'])}"
+    yield "Today background", human_size(sum(today["background"].values())) + limit
 
 
 commands = [status]

@@ -7,7 +7,7 @@ leading slash. No method waits for the network but `read`.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
@@ -46,6 +46,8 @@ class FileSystem:
         self._handles = Handles()
         self._unchanged = Unchanged()
         self.passthrough = Passthrough(passthrough_room)
+        self.pid_of_caller: Callable[[], int] = lambda: 0
+        """For which process the present thread works; the adapter knows."""
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from vfs.branch import error
+from vfs.budget import Budget
 from vfs.copyfile import CopyFile
 from vfs.crashpoints import reach
 from vfs.fetching import OF_THE_DRIVE, Fetch, read_range
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 PLACES = ("placed", "compared", "recorded", "unpinning", "removed")
 """Steps at which tests kill the process, "before pin ..." and "after pin ..."; beside "part fetched"."""
+PROGRAM = "mediapool pin"
+"""Under which name what is pinned is counted among the programs that read."""
 # Of the head and of the tail of a file, as much is read before its copy is removed.
 _PROOF = 64 << 10
 
@@ -69,7 +72,10 @@ class Pinning:
         library: RemoteLibrary,
         placement: Place,
         branches: Sequence[LocalBranch],
+        budget: Budget,
     ) -> None:
+        """`budget`: what is fetched is counted there, but not refused, since somebody asked for it."""
+        self._budget = budget
         self._pins, self._remote, self._library, self._placement = pins, remote, library, placement
         self._branches = {branch.drive.id: branch for branch in branches}
 
@@ -140,6 +146,7 @@ class Pinning:
             copy.reserve()
             progress.phase = "fetching"
             Fetch(self._library, node.key, copy, progress.cancel, progress.came).run(missing)
+            self._budget.charge(PROGRAM, progress.fetched)
             progress.phase = "comparing"
             with step("compared"):
                 digest = copy.compare(progress.cancel, progress.reached)
@@ -176,6 +183,7 @@ class Pinning:
                 if not length:
                     continue
                 there = read_range(self._library, node.key, offset, length)
+                self._budget.spend("check", length)
                 if copy is not None and copy.read(length, offset) != there:
                     raise OSError(errno.EIO, "the provider has other bytes than the copy, which therefore stays")
         finally:

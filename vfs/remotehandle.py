@@ -121,6 +121,7 @@ class RemoteHandle(Handle):
         if begun < until and begin <= offset < end:
             raise error(errno.EIO)
         try:
+            self._branch.reading(self._node.key)
             return self._reader.read(size, offset)
         except OSError as cause:
             if (now := time.monotonic()) > begun + _PATIENCE:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -373,3 +374,28 @@ def killed(tree: Mounted, goal: str) -> None:
     wait_for(lambda: tree.process.poll() is not None, "the mount to be killed")  # type: ignore[union-attr]
     tree.kill()
     tree.environment.pop("MEDIAPOOL_CRASH_AT")
+
+
+def test_programs_are_counted_and_capped_but_pinned_files_stay_readable(
+    make_mount: MakeMount, simulator: Simulator
+) -> None:
+    tree = made(make_mount, simulator)
+    config = tree.config.read_text()
+    tree.config.write_text(config + '\n[debrid.program_limits]\ndd = "1MiB/day"\n')
+    shown(tree.start())
+
+    def dd() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["dd", f"if={film(tree)}", "bs=1M", "iflag=nocache"], capture_output=True)
+
+    dd()
+    counted = status(tree)["today"]["programs"]["dd"]
+    assert counted["limit"] == MIB and counted["bytes"] >= MIB
+    assert dd().returncode == 1
+    assert "dd has read its" in tree.log.read_text()
+    assert film(tree).read_bytes() == FILM  # another program
+    assert f"of {MIB // MIB}.0 MiB" in tree.command("status").stdout
+    tree.stop()
+    shown(tree.start())
+    assert dd().returncode == 1, "a restart changes nothing"
+    run(tree, "pin", str(film(tree)))
+    assert dd().stdout == FILM

@@ -24,7 +24,8 @@ class Slow:
 
     def handle(self) -> RemoteHandle:
         file = RemoteFile(7, 0o100644, 0, 0, (0, 0, 0), 1 << 30, ("torrent", "c0ffee", "1"))
-        return RemoteHandle(None, file, self)  # type: ignore[arg-type]
+        branch = SimpleNamespace(reading=lambda key: None)
+        return RemoteHandle(branch, file, self)  # type: ignore[arg-type]
 
 
 def fails(handle: RemoteHandle, size: int, offset: int) -> None:
