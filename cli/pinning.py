@@ -185,7 +185,7 @@ class PinJobs:
 
     def _next(self) -> Job | None:
         with self._lock:
-            self._busy = self._waiting.popitem(last=False)[1] if self._waiting else None
+            self._busy = self._waiting.popitem(last=False)[1] if self._waiting and not self._end else None
             return self._busy
 
     def _do(self, job: Job) -> None:

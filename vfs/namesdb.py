@@ -62,6 +62,8 @@ CREATE TABLE pin (
     digest BLOB,                        -- xxh3-128 of all its bytes once it is whole, else NULL
     mtime_ns INTEGER NOT NULL           -- of the copy when it was compared
 );
+-- The xxh3-128 of all bytes of remote files that were once pinned.
+CREATE TABLE digest (ino INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 """
 
 # The reference of the format. Times are ns since 1970, sizes bytes, names raw bytes.

@@ -81,13 +81,10 @@ class Pinning:
 
     def want(self, node: RemoteFile, goal: Goal) -> None:
         """Record what is to be done with the file; OSError. ENODATA: there is nothing to unpin."""
-        pin = self._pins.get(node.ino)
-        if pin is None:
-            if goal == "unpin":
-                raise OSError(errno.ENODATA, "it is not pinned")
-            pin = Pin(node.ino, node.key, goal)
+        if self._pins.get(node.ino) is None and goal == "unpin":
+            raise OSError(errno.ENODATA, "it is not pinned")
         if goal != "unpin":
-            self._pins.put(pin._replace(goal=goal))
+            self._pins.want(node, goal)
 
     # Fetching.
 

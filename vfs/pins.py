@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from placement.beneath import Root
 from placement.identity import FOLDER as OURS
 from placement.linkgroup import lstat, sync_folders
+from vfs.branch import error
 from vfs.checking import Finding
 from vfs.library import Key
 from vfs.local import LocalBranch
@@ -58,6 +59,7 @@ class Pins:
         self._branches = {branch.drive.number: branch for branch in branches}
         rows = db.db.execute("SELECT ino, kind, id, part, goal, drive, token, digest, mtime_ns FROM pin")
         self._pins: dict[int, Pin] = {row[0]: Pin(row[0], (row[1], row[2], row[3]), *row[4:]) for row in rows}
+        self._digests: dict[int, bytes] = dict(db.db.execute("SELECT ino, digest FROM digest"))
         # Rows that outlived their file.
         self._doomed = {pin.ino for pin in self._pins.values() if self.node_of(pin) is None}
         self._told: set[str] = set()
@@ -79,13 +81,31 @@ class Pins:
         """Copies that are to be removed: unpinned, or without a file."""
         return [pin for pin in self.all() if pin.goal == "unpin" or pin.ino in self._doomed]
 
+    def want(self, node: RemoteFile, goal: Goal) -> None:
+        """Record what is to become of the file, whatever else is known of its copy; OSError, ENOENT without a name."""
+        # One step, as whoever fetches records what it has done meanwhile.
+        with self._names.changing(durable=True) as change:
+            if not node.nlink:
+                raise error(errno.ENOENT)
+            pin = self._pins.get(node.ino) or Pin(node.ino, node.key, goal)
+            self._put(change, pin._replace(goal=goal))
+
     def put(self, pin: Pin) -> Pin:
         """Record it, in place of what was recorded of this file; OSError."""
         with self._names.changing(durable=True) as change:
-            row = (pin.ino, *pin.key, *pin[2:])
-            change.db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-            change.then(lambda: self._pins.update({pin.ino: pin}))
+            self._put(change, pin)
         return pin
+
+    def _put(self, change: Change, pin: Pin) -> None:
+        row = (pin.ino, *pin.key, *pin[2:])
+        change.db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        change.then(lambda: self._pins.update({pin.ino: pin}))
+        if pin.digest is not None:
+            self._note_digest(change, pin.ino, pin.digest)
+
+    def _note_digest(self, change: Change, ino: int, digest: bytes) -> None:
+        change.db.execute("INSERT OR REPLACE INTO digest VALUES (?, ?)", (ino, digest))
+        change.then(lambda: self._digests.update({ino: digest}))
 
     def remove(self, ino: int, change: Change | None = None) -> None:
         """Forget the row, in this transaction if one is given; OSError."""
@@ -126,6 +146,16 @@ class Pins:
             log.debug("the pinned copy %s cannot be used now: %s", pin.token, cause)
             return None
 
+    def twin(self, node: RemoteFile) -> LocalHandle | None:
+        """A whole copy of another file with the same bytes; None unless the digests of all bytes of both are known."""
+        digest = self._digests.get(node.ino)
+        for pin in self.all() if digest is not None else ():
+            other = self.node_of(pin)
+            same = pin.digest == digest and pin.ino != node.ino
+            if same and other is not None and other.size == node.size and (copy := self.open(other)) is not None:
+                return copy
+        return None
+
     def _problem(self, root: Root, pin: Pin, node: RemoteFile) -> str:
         found = lstat(root, pin.path)
         if found is None:
@@ -143,6 +173,7 @@ class Pins:
 
     def forget(self, node: RemoteFile) -> None:
         """The last name of the file is gone, and its last handle closed."""
+        self._digests.pop(node.ino, None)
         if node.ino in self._pins:
             self._doomed.add(node.ino)
             self.wake.set()

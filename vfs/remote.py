@@ -29,6 +29,10 @@ class Copies(Protocol):
         """The whole copy of the file, open for reading; None if there is none that can be used now."""
         ...
 
+    def twin(self, node: RemoteFile) -> LocalHandle | None:
+        """A whole copy of another file that surely has the same bytes; None if there is none."""
+        ...
+
     def forget(self, node: RemoteFile) -> None:
         """The last name of the file is gone, and its last handle closed."""
         ...
@@ -38,6 +42,9 @@ class NoCopies:
     """For a tree that keeps none."""
 
     def open(self, node: RemoteFile) -> LocalHandle | None:
+        return None
+
+    def twin(self, node: RemoteFile) -> LocalHandle | None:
         return None
 
     def forget(self, node: RemoteFile) -> None:
@@ -99,6 +106,17 @@ class RemoteBranch(Branch):
         copy = None if handle.has_copy else self.copies.open(node)
         if copy is not None and not handle.use(copy):
             copy.close()
+
+    def use_twin(self, node: RemoteFile, handle: RemoteHandle) -> bool:
+        """The provider failed: let the handle read from an identical copy from now on, if there is one."""
+        copy = self.copies.twin(node)
+        if copy is None:
+            return False
+        if not handle.use(copy, twin=True):
+            copy.close()
+            return False
+        log.warning("file %d cannot be had from the provider; an identical local copy is read instead", node.ino)
+        return True
 
     def handles(self, node: RemoteFile) -> list[RemoteHandle]:
         """Those of the file that are open now."""

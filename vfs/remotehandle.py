@@ -39,6 +39,7 @@ class RemoteHandle(Handle):
         self._failed = (0, 0, 0.0)  # bytes [begin, end) that were waited for in vain, and until when that counts
         self._gate = threading.Lock()
         self._copy: LocalHandle | None = None
+        self._twin = False  # the copy is that of another file with the same bytes
         self._given_up = False  # the copy could not be read
         self._local: LocalHandle | None = None  # the copy, once it is an ordinary file
         self._closed = False
@@ -50,18 +51,21 @@ class RemoteHandle(Handle):
         """Whether it reads, or once read, from a local copy."""
         return self._copy is not None
 
-    def use(self, copy: LocalHandle) -> bool:
-        """Read from this copy from now on, and close it in the end; False, and nothing is done, if there is no need."""
+    def use(self, copy: LocalHandle, twin: bool = False) -> bool:
+        """Read from this copy from now on, and close it in the end; False, and nothing is done, if there is no need.
+
+        `twin`: it is the copy of another file with the same bytes.
+        """
         with self._gate:
             if self._copy is not None or self._closed:
                 return False
-            self._copy = copy
+            self._copy, self._twin = copy, twin
             return True
 
     def become_local(self, path: str) -> None:
         """The copy is an ordinary file from now on, called `path` for one: all goes to it."""
         with self._gate:
-            if self._copy is not None and not self._closed:
+            if self._copy is not None and not self._closed and not self._twin:
                 self._copy.named(path)
                 self._local, self.immutable = self._copy, False
 
@@ -116,6 +120,15 @@ class RemoteHandle(Handle):
         return len(data)
 
     def _from_provider(self, size: int, offset: int) -> bytes:
+        try:
+            return self._asked(size, offset)
+        except OSError:
+            # Also for what may pass: the bytes are the same, and nobody has to wait for them.
+            if self._copy is not None or not self._branch.use_twin(self._node, self):
+                raise
+            return self.read(size, offset)
+
+    def _asked(self, size: int, offset: int) -> bytes:
         begun = time.monotonic()
         begin, end, until = self._failed
         if begun < until and begin <= offset < end:

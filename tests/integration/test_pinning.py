@@ -399,3 +399,20 @@ def test_programs_are_counted_and_capped_but_pinned_files_stay_readable(
     assert dd().returncode == 1, "a restart changes nothing"
     run(tree, "pin", str(film(tree)))
     assert dd().stdout == FILM
+
+
+def test_what_the_provider_lost_is_read_from_an_identical_copy(tree: Mounted, simulator: Simulator) -> None:
+    folder = tree.path / COMPLETE
+    simulator.add_torrent("Same", {"/same.mkv": FILM})
+    simulator.add_torrent("Unknown", {"/unknown.mkv": FILM})
+    wait_for(lambda: (folder / "Same/same.mkv").exists() and (folder / "Unknown/unknown.mkv").exists(), "the torrents")
+    run(tree, "pin", str(film(tree)), str(folder / "Same/same.mkv"))
+    run(tree, "unpin", str(folder / "Same/same.mkv"), "--yes")
+    before = facts(folder / "Same/same.mkv")
+    with simulator.faults.set(cdn_status=503, cdn_status_times=1000):
+        assert (folder / "Same/same.mkv").read_bytes() == FILM
+        assert facts(folder / "Same/same.mkv") == before
+        # Of this one nobody knows that it is the same.
+        with pytest.raises(OSError) as caught:
+            (folder / "Unknown/unknown.mkv").read_bytes()
+        assert caught.value.errno == errno.EIO
