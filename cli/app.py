@@ -15,6 +15,7 @@ from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
+from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
 from debrid.budget import DailyBudget
 from debrid.checkup import Checkup
@@ -28,12 +29,18 @@ from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
 from vfs.about import About
+from vfs.becoming import KIND as DOWNLOAD
+from vfs.becoming import Becoming
+from vfs.budget import Budget, Metered
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
+from vfs.namesdb import NamesDb
+from vfs.pinning import Pinning
+from vfs.pins import Pins
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
@@ -78,7 +85,7 @@ class App:
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
-        self._open_tree(library, inodes)
+        self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
         self.daemon = Daemon(
             config.http.address,
@@ -87,12 +94,14 @@ class App:
                 "/api/debrid/torrents": self.listing,
                 CHECK: self.check.state,
                 CHECKUP: self.healing.state,
+                PINS: self.pinning.state,
             },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
                 **check_posts(self.check),
                 **self.healing.posts(),
+                **pin_posts(self.pinning),
             },
         )
         closing.callback(self.daemon.close)
@@ -109,20 +118,26 @@ class App:
         self._client = client
         # It asks this App for names, as the tree does not exist yet.
         self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
-        self._daily = DailyBudget()
+        self._daily = DailyBudget(debrid.background_budget)
         self.repairs = Repairs(client, self._store, self, self._daily)
         self.library = Library(
             client, self._store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
         )
         return self.library
 
-    def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
+    def _open_tree(self, library: RemoteLibrary, inodes: Inodes, db: NamesDb) -> None:
         config = self.config
-        self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
+        debrid = config.debrid
+        self.budget = Budget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        self._closing.callback(self.budget.close)
+        metered = Metered(library, self.budget)
+        self.reader = Reader(metered, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
         files = self.knowledge.files
         branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
+        remote.reading = self.budget.reading
+        self.budget.busy = lambda: self.reader.stats().waiting > 0
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         self.relocating = Relocating(
@@ -130,9 +145,16 @@ class App:
         )
         self.relocating.recover()
         union.intents.recover()
-        self.check = PoolCheck(union, branches, self.names, self.relocating, str(config.mount.path))
+        pins = remote.copies = Pins(db, self.names, branches)
+        becoming = Becoming(union, remote, pins, Journal(self.names, DOWNLOAD))
+        becoming.recover()
+        pinning = Pinning(pins, remote, library, self.placement, branches, self.budget)
+        self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
+        self._closing.callback(self.pinning.close)
+        self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
+        self.budget.pid = lambda: self.filesystem.pid_of_caller()
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
         if self.library is not None:
             self.torrents = Torrents(
@@ -177,6 +199,7 @@ class App:
             self._closing.callback(self.torrents.stop)
             self.repairs.start()
             self._closing.callback(self.repairs.stop)
+        self.pinning.start()
         mounted()
 
     def __enter__(self) -> "App":
@@ -219,6 +242,8 @@ class App:
                 "reads": None if self.library is None else asdict(self.library.status()),
                 "repairs": {} if self.library is None else self.repairs.counts(),
             },
+            "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
+            "today": self.budget.status(),
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),
         }

@@ -9,9 +9,8 @@ import click
 
 from cli.config import Config
 from cli.exitcodes import Exit
-from cli.explain_cmd import inside
 from cli.healing import CHECKUP
-from cli.options import call, config_option, load, mounted
+from cli.options import call, config_option, inside, load, mounted
 from cli.output import (
     confirm,
     dry_run_option,
