@@ -189,6 +189,8 @@ class Urls:
             raise errors.HosterBusy(f"{error}; asked again later")
 
     def _ask(self, info_hash: str, file_id: int, budget: Budget) -> None:
+        if not self._store.torrents():  # a new debrid.db, before the first poll
+            self._store.saw(self._client.torrents(budget).items, self._clock())
         for addition in self._store.additions_of(info_hash):
             if addition.missing:
                 continue
