@@ -13,9 +13,14 @@ from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
+from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
+from debrid.budget import DailyBudget
+from debrid.checkup import Checkup
 from debrid.client import Client
+from debrid.healing import Repairs
 from debrid.leaving import Leaving
 from debrid.library import Library
 from debrid.pruning import prune
@@ -24,12 +29,18 @@ from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
 from vfs.about import About
+from vfs.becoming import KIND as DOWNLOAD
+from vfs.becoming import Becoming
+from vfs.budget import Budget, Metered
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
+from vfs.namesdb import NamesDb
+from vfs.pinning import Pinning
+from vfs.pins import Pins
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.reader import Reader
@@ -74,18 +85,28 @@ class App:
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
-        self._open_tree(library, inodes)
+        self._open_tree(library, inodes, db)
+        self.healing = self._open_healing()
         self.daemon = Daemon(
             config.http.address,
-            {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
+            {
+                "/api/status": self.status,
+                "/api/debrid/torrents": self.listing,
+                CHECK: self.check.state,
+                CHECKUP: self.healing.state,
+                PINS: self.pinning.state,
+            },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
                 **check_posts(self.check),
+                **self.healing.posts(),
+                **pin_posts(self.pinning),
             },
         )
         closing.callback(self.daemon.close)
         closing.callback(self.check.close)
+        closing.callback(self.healing.close)
 
     def _open_account(self) -> RemoteLibrary:
         debrid = self.config.debrid
@@ -97,16 +118,26 @@ class App:
         self._client = client
         # It asks this App for names, as the tree does not exist yet.
         self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
-        self.library = Library(client, self._store, deadline=debrid.read_deadline, leaving=self._leaving)
+        self._daily = DailyBudget(debrid.background_budget)
+        self.repairs = Repairs(client, self._store, self, self._daily)
+        self.library = Library(
+            client, self._store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
+        )
         return self.library
 
-    def _open_tree(self, library: RemoteLibrary, inodes: Inodes) -> None:
+    def _open_tree(self, library: RemoteLibrary, inodes: Inodes, db: NamesDb) -> None:
         config = self.config
-        self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
+        debrid = config.debrid
+        self.budget = Budget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        self._closing.callback(self.budget.close)
+        metered = Metered(library, self.budget)
+        self.reader = Reader(metered, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
         files = self.knowledge.files
         branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
+        remote.reading = self.budget.reading
+        self.budget.busy = lambda: self.reader.stats().waiting > 0
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         self.relocating = Relocating(
@@ -114,9 +145,16 @@ class App:
         )
         self.relocating.recover()
         union.intents.recover()
-        self.check = PoolCheck(union, branches, self.names, self.relocating, str(config.mount.path))
+        pins = remote.copies = Pins(db, self.names, branches)
+        becoming = Becoming(union, remote, pins, Journal(self.names, DOWNLOAD))
+        becoming.recover()
+        pinning = Pinning(pins, remote, library, self.placement, branches, self.budget)
+        self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
+        self._closing.callback(self.pinning.close)
+        self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
+        self.budget.pid = lambda: self.filesystem.pid_of_caller()
         self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
         if self.library is not None:
             self.torrents = Torrents(
@@ -126,6 +164,12 @@ class App:
                 poll_seconds=config.debrid.poll_seconds,
                 leaving=self._leaving,
             )
+
+    def _open_healing(self) -> Healing:
+        if self.library is None:
+            return Healing(None, None, self.publisher)
+        checkup = Checkup(self.library, self.repairs, self.publisher, self._daily)
+        return Healing(checkup, self._store, self.publisher)
 
     def run(self, mounted: Callable[[], None]) -> None:
         """Mount and serve until unmounted or told to stop; `mounted` is called once the tree answers.
@@ -153,6 +197,9 @@ class App:
         if self.torrents is not None:
             self.torrents.start()
             self._closing.callback(self.torrents.stop)
+            self.repairs.start()
+            self._closing.callback(self.repairs.stop)
+        self.pinning.start()
         mounted()
 
     def __enter__(self) -> "App":
@@ -164,6 +211,10 @@ class App:
     def named(self, info_hash: str) -> bool:
         """Whether any file of this torrent has a name in the tree, or an open handle."""
         return self.publisher.named(info_hash) or self._remote.is_open(info_hash)
+
+    def stand_in(self, addition: str, other: str) -> None:
+        """As `Publisher.stand_in`."""
+        self.publisher.stand_in(addition, other)
 
     def _released(self, key: Key) -> None:
         if self.library is not None:
@@ -189,7 +240,10 @@ class App:
                 "files": self.names.count(),
                 "account": None if self.torrents is None else asdict(self.torrents.status()),
                 "reads": None if self.library is None else asdict(self.library.status()),
+                "repairs": {} if self.library is None else self.repairs.counts(),
             },
+            "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
+            "today": self.budget.status(),
             "cache": asdict(self.cache.stats()),
             "reader": asdict(self.reader.stats()),
         }

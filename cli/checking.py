@@ -21,6 +21,7 @@ from vfs.journal import Journal
 from vfs.local import LocalBranch
 from vfs.mending import Mending
 from vfs.names import Names
+from vfs.pins import Pins
 from vfs.reader import Reader
 from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
@@ -56,11 +57,18 @@ class PoolCheck:
     """Checks of one pool, one at a time, each in a thread."""
 
     def __init__(
-        self, union: Union, drives: Sequence[LocalBranch], names: Names, relocating: Relocating, mount: str
+        self,
+        union: Union,
+        drives: Sequence[LocalBranch],
+        names: Names,
+        pins: Pins,
+        relocating: Relocating,
+        mount: str,
     ) -> None:
         self._union = union
         self._drives = drives
         self._names = names
+        self._pins = pins
         self._relocating = relocating
         self._mount = mount
         # What is begun and not ended: in a mounted tree it may well be under way.
@@ -87,6 +95,7 @@ class PoolCheck:
             check = Check(self._drives, self._names, self._mount, self._progress)
             strays = [(drive.name, token) for drive, token in self._relocating.mover.strays()]
             self._findings += [*self.problems, *check.run(strays, self._waiting(), whole)]
+            self._findings += self._pins.findings(self._drives)
         except OSError as cause:
             self._error = f"The check ended early: {cause.strerror or cause}."
         except Exception:
@@ -212,7 +221,7 @@ def standing(config: Config, state: StateFolder) -> Iterator[PoolCheck]:
         placement = pool.placing(config, drives)
         union = Union(branches, RemoteBranch(names, reader), placement, Journal(names, "union"))
         relocating = Relocating(union, branches, placement, Journal(names, "move"), free)
-        check = PoolCheck(union, branches, names, relocating, str(config.mount.path))
+        check = PoolCheck(union, branches, names, Pins(db, names, branches), relocating, str(config.mount.path))
         check.standing = True
         check.problems = [Finding("missing", "", str(one), one.name) for one in found if isinstance(one, DriveError)]
         closing.callback(check.close)

@@ -120,6 +120,12 @@ class DebridConfig(Section):
     delete_after: values.Delay = _key(
         "1h", 'A torrent without any name left leaves the account after this time, or "never".'
     )
+    program_limits: values.DailySizes = _key(
+        {}, 'Remote bytes a day by program, as in { ffmpeg = "20GiB/day" }; more give an input/output error.'
+    )
+    background_budget: values.DailyOrNone = _key(
+        "20GiB/day", 'Remote bytes a day for probes, warming, repair and checks together, or "unlimited".'
+    )
 
 
 class PlacementConfig(Section):
@@ -263,7 +269,9 @@ def has_default(field: FieldInfo) -> bool:
 def example_line(key: str, field: FieldInfo) -> str:
     """`key = value` as TOML, with the default, or an example where there is none."""
     value = field.get_default(call_default_factory=True) if has_default(field) else (field.examples or [""])[0]
-    return f"{key} = {tomlkit.item(value).as_string()}"
+    # A table of its own lines would end the section.
+    text = "{}" if value == {} else tomlkit.item(value).as_string()
+    return f"{key} = {text}"
 
 
 def _known() -> Known:
@@ -347,7 +355,7 @@ def _from_environment(environ: Mapping[str, str], file: Path | None) -> dict[str
     except SettingsError:
         # Its text quotes the value, which may hold a token.
         remedy = """Write JSON, as in MEDIAPOOL_DRIVE='[{"name": "disk1", "path": "/mnt/disk1"}]'."""
-        wrong = "A variable for a whole section (MEDIAPOOL_DRIVE, MEDIAPOOL_MOUNT, ...) is not JSON."
+        wrong = "A variable for a whole section or table (MEDIAPOOL_DRIVE, MEDIAPOOL_MOUNT, ...) is not JSON."
         raise ConfigError(file, [Problem((), wrong, remedy)]) from None
 
 

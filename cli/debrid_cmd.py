@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from cli import repair_cmd
 from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
 from cli.output import fail, human_size, human_time, json_option, print_fields, print_json, print_table, say
 from cli.prune_cmd import prune, reason
+from cli.reading import reading
 from cli.signals import interrupt_on_termination
 from cli.state import StateFolder
 from debrid.client import Client
@@ -84,7 +86,7 @@ def _mount_fields(remote: dict[str, Any] | None) -> list[tuple[str, object]]:
     return [
         ("Mount", state),
         ("Remote files", remote["files"]),
-        ("Reading", remote["reads"]["reason"] or "in order"),
+        ("Reading", reading(remote["reads"])),
     ]
 
 
@@ -121,6 +123,9 @@ def list_torrents(config_file: Path | None, as_json: bool) -> None:
 def _problem(one: Mapping[str, Any], delete_after: float | None) -> str:
     """What is wrong with a torrent, and whether it is about to leave the account."""
     parts = [reason(one["problem"], one["since"])]
+    if one["repair"]:
+        when = f", goes on {human_time(one['repair_at'])}" if one["repair_at"] else ""
+        parts.append(f"repair {one['repair']}{when}")
     if one["released_at"] is not None and delete_after is not None:
         parts.append(f"no name in the tree: leaves the account after {human_time(one['released_at'] + delete_after)}")
     return "; ".join(filter(None, parts))
@@ -166,5 +171,7 @@ def _introduce(simulator: Simulator) -> None:
 
 
 debrid.add_command(prune)
+for command in repair_cmd.commands:
+    debrid.add_command(command)
 
 commands = [debrid]

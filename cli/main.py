@@ -7,7 +7,18 @@ from importlib import metadata
 
 import click
 
-from cli import debrid_cmd, demo_cmd, doctor_cmd, explain_cmd, init_cmd, layout_cmd, mount_cmd, pool_cmd, status_cmd
+from cli import (
+    debrid_cmd,
+    demo_cmd,
+    doctor_cmd,
+    explain_cmd,
+    init_cmd,
+    layout_cmd,
+    mount_cmd,
+    pin_cmd,
+    pool_cmd,
+    status_cmd,
+)
 from cli.exitcodes import Exit
 from cli.output import fail
 from cli.problems import ConfigError
@@ -46,6 +57,7 @@ for command in (
     *status_cmd.commands,
     *doctor_cmd.commands,
     *explain_cmd.commands,
+    *pin_cmd.commands,
     *pool_cmd.commands,
     *layout_cmd.commands,
     *debrid_cmd.commands,

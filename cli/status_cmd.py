@@ -14,6 +14,7 @@ from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
 from cli.output import human_size, json_option, print_fields, print_json, print_table, say
+from cli.reading import reading
 from cli.state import StateFolder
 from placement.identity import DriveError
 
@@ -107,7 +108,9 @@ def _show(answer: Mapping[str, Any]) -> None:
             [
                 *_local_fields(answer["passthrough"]),
                 *_remote_fields(answer["remote"]),
+                ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),
+                *_today_fields(answer["today"]),
             ]
         )
 
@@ -131,7 +134,13 @@ def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         or "none",
     )
     if remote["reads"]["reason"]:
-        yield "Reading", f"paused: {remote['reads']['reason']}"
+        yield "Reading", reading(remote["reads"])
+    if remote["repairs"]:
+        yield "Repairs", ", ".join(f"{count} {state}" for state, count in remote["repairs"].items())
+
+
+def _pinned(pinned: Mapping[str, Any]) -> str:
+    return f"{pinned['pinned']} files, {human_size(pinned['bytes'])}" if pinned["pinned"] else "nothing"
 
 
 def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -139,6 +148,15 @@ def _cache_fields(cache: Mapping[str, Any], reader: Mapping[str, Any]) -> Iterab
     asked = cache["hits"] + cache["misses"]
     yield "Hit rate", f"{cache['hits'] / asked:.0%} of {asked} look-ups" if asked else "nothing read yet"
     yield "Fetched", human_size(reader["fetched"])
+
+
+def _today_fields(today: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Remote bytes of today by program, and of work in the background."""
+    for program, spent in sorted(today["programs"].items(), key=lambda item: -item[1]["bytes"]):
+        limit = "" if spent["limit"] is None else f" of {human_size(spent['limit'])}"
+        yield f"Today {program}", human_size(spent["bytes"]) + limit
+    limit = "" if today["limit"] is None else f" of {human_size(today['limit'])}"
+    yield "Today background", human_size(sum(today["background"].values())) + limit
 
 
 commands = [status]

@@ -28,6 +28,20 @@ def _size(value: object) -> int:
         raise refuse(f"It {error}.", 'Write a size such as "10GiB", "500 MB", or a whole number of bytes.') from None
 
 
+def _daily(value: object) -> int:
+    text = re.sub(r"\s*/\s*day$", "", value.strip()) if isinstance(value, str) else value
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise refuse(f"It {error}.", 'Write bytes for a day, such as "20GiB/day".') from None
+
+
+def _daily_sizes(value: object) -> dict[str, int]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) and name for name in value):
+        raise refuse("It is not a table of programs.", 'Write it as in { ffmpeg = "20GiB/day" }.')
+    return {name: _daily(size) for name, size in value.items()}
+
+
 def _seconds(value: object) -> float:
     try:
         return parse_duration(value)
@@ -134,6 +148,8 @@ Folder = Annotated[Path, BeforeValidator(_folder)]
 Size = Annotated[int, BeforeValidator(_size)]
 SomeSize = Annotated[int, BeforeValidator(_size), AfterValidator(_above_zero)]
 OwnSize = Annotated[int | None, BeforeValidator(_unless(None, _size))]
+DailyOrNone = Annotated[int | None, BeforeValidator(_unless("unlimited", _daily))]
+DailySizes = Annotated[dict[str, int], BeforeValidator(_daily_sizes)]
 Capacity = Annotated[int | None, BeforeValidator(_unless("auto", _size))]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 SomeSeconds = Annotated[float, BeforeValidator(_seconds), AfterValidator(_above_zero)]

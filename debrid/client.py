@@ -19,9 +19,10 @@ import requests
 from requests.auth import AuthBase
 
 from debrid import errors, models
-from debrid.errors import DebridError, Unavailable, WrongShape
+from debrid.errors import DebridError, Reaction, Unavailable, WrongShape
 from debrid.holds import ANY, CDN, UNRESTRICT
 from debrid.limits import Limits
+from debrid.reactions import cdn_error
 from debrid.transport import Answer, Budget, exchange, prepare, read_body
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Client:
         self._api = prepare(session or requests.Session(), 16)
         self._cdn = prepare(requests.Session(), connections)
         self._last_total = 0
+        self._switched_off: dict[str, str] = {}  # endpoints, and how they said so
 
     def __repr__(self) -> str:
         return f"Client({self._redacted(self._api_url)!r})"
@@ -212,12 +214,7 @@ class Client:
         rest.
         """
         data = {"link": models.short_link(link)}
-        try:
-            answer = self._json("POST", "/unrestrict/link", kind=UNRESTRICT, data=data, budget=budget)
-        except errors.Infringing as error:
-            if self.limits.refused_within(_FALSE_REFUSAL_SECONDS):
-                raise Unavailable(f"{error}, perhaps only because of the pace", status=error.status) from None
-            raise
+        answer = self._json("POST", "/unrestrict/link", kind=UNRESTRICT, data=data, budget=budget)
         return models.Unrestricted.parse(answer)
 
     def _added(self, method: str, path: str, data: object, budget: Budget | None) -> str:
@@ -301,25 +298,37 @@ class Client:
         budget: Budget | None = None,
     ) -> Answer:
         budget = budget or Budget.of(_DEFAULT_SECONDS)
+        endpoint = "/".join(path.split("/")[:3])
+        if gone := self._switched_off.get(endpoint):
+            raise errors.Disabled(gone)
         attempt = 0
         while True:
             attempt += 1
             self.limits.wait(kind, budget.deadline, urgent=budget.urgent, sleep=budget.sleep)
             try:
                 return self._once(method, path, params, data, budget)
-            except errors.RateLimited as error:  # refused, so not done: may be repeated whatever it is
-                self._throttled(error)
-                if attempt == _TRIES:
-                    raise
-            except Unavailable as error:
-                if not repeat or attempt == _TRIES or not error.worth_retrying:
-                    raise
-                budget.back_off(attempt)
-                if not budget.remaining:
-                    raise
             except DebridError as error:
-                self.limits.holds.note(error, kind)
-                raise
+                failure = self._believed(error)
+            if failure.reaction is Reaction.SLOW_DOWN:  # refused, so not done: may be repeated whatever it is
+                self._throttled(failure)
+                if attempt < _TRIES:
+                    continue
+            elif failure.reaction is Reaction.REPEAT:
+                if repeat and attempt < _TRIES:
+                    budget.back_off(attempt)
+                    if budget.remaining:
+                        continue
+            elif failure.reaction is Reaction.NEVER:
+                self._switched_off[endpoint] = str(failure)
+            else:
+                self.limits.holds.note(failure, kind)
+            raise failure
+
+    def _believed(self, error: DebridError) -> DebridError:
+        if isinstance(error, errors.Infringing) and self.limits.refused_within(_FALSE_REFUSAL_SECONDS):
+            text = f"{error}, perhaps only because of the pace"
+            return Unavailable(text, status=error.status, reaction=Reaction.LATER)
+        return error
 
     def _once(self, method: str, path: str, params: dict[str, Any] | None, data: Any, budget: Budget) -> Answer:
         what = f"{method} {path}"
@@ -349,7 +358,7 @@ class Client:
             raise Unavailable(f"{what}: the server sends us elsewhere", status=answer.status)
         raise replace(answer, body=answer.body.replace(self._token.encode(), b"***")).error(what)
 
-    def _throttled(self, error: errors.RateLimited) -> None:
+    def _throttled(self, error: DebridError) -> None:
         at_least = self.limits.pauses.breaker if error.code == 5 else 0.0  # "slow down" means it
         pause = self.limits.refused(error.retry_after, at_least=at_least)
         log.warning("%s; all calls pause for %.0f s", error, pause)
@@ -373,4 +382,4 @@ def _check_range(what: str, response: requests.Response, offset: int, length: in
         if offset or response.headers.get("Content-Length") != str(length):
             raise WrongShape(f"{what}: the whole file came where a range was asked for")
     else:
-        raise errors.cdn_error(what, status, response.headers.get("X-Error", "").strip())
+        raise cdn_error(what, status, response.headers.get("X-Error", "").strip())

@@ -13,7 +13,7 @@ from typing import Any
 
 from debrid.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 OURS = """
 CREATE TABLE ours (                -- additions that mediapool made itself: no other is ever deleted by it
@@ -25,6 +25,33 @@ CREATE TABLE ours (                -- additions that mediapool made itself: no o
     retry_at    REAL NOT NULL DEFAULT 0      -- seconds since 1970: not tried again before
 ) WITHOUT ROWID;
 CREATE INDEX ours_by_hash ON ours (hash);
+"""
+
+SINCE_3 = """
+CREATE TABLE repairs (             -- one row per info hash that was, is or will be added again
+    hash     TEXT PRIMARY KEY,
+    state    TEXT NOT NULL,        -- see `repairlog.State`
+    old      TEXT NOT NULL,        -- the addition to be replaced, '': not chosen yet
+    new      TEXT NOT NULL,        -- the addition made in its place, '': none
+    before   TEXT NOT NULL,        -- ids of the hash known before adding, comma separated
+    tries    INTEGER NOT NULL,     -- in a row
+    problem  TEXT NOT NULL,        -- why the last try failed or had to wait
+    retry_at REAL NOT NULL,        -- seconds since 1970: not gone on with before
+    begun_at REAL NOT NULL,        -- seconds since 1970: when `new` was added
+    asked    INTEGER NOT NULL      -- 1: a person asked for it
+) WITHOUT ROWID;
+CREATE TABLE parts (               -- files that lie inside others, by ranges
+    hash   TEXT NOT NULL,
+    part   TEXT NOT NULL,          -- file id, or 'file id/path inside that archive', as in the keys of the tree
+    seq    INTEGER NOT NULL,       -- order of its pieces
+    file   INTEGER NOT NULL,       -- the file that has the piece; 0: what the provider packed all files into
+    start  INTEGER NOT NULL,       -- first byte of the piece in that file
+    length INTEGER NOT NULL,       -- bytes
+    PRIMARY KEY (hash, part, seq)
+) WITHOUT ROWID;
+CREATE TABLE replaced (            -- additions removed by a repair: what a late listing says of them is past
+    id TEXT PRIMARY KEY
+) WITHOUT ROWID;
 """
 
 SCHEMA = f"""
@@ -49,7 +76,7 @@ CREATE TABLE torrents (           -- one row per addition to the account
 CREATE INDEX torrents_by_hash ON torrents (hash);
 CREATE TABLE files (              -- one row per file of an info hash, never two for two additions
     hash      TEXT NOT NULL,
-    id        INTEGER NOT NULL,   -- the provider's file id: position in the torrent, from 1
+    id        INTEGER NOT NULL,   -- the provider's file id: position in the torrent, from 1; 0: all of it as one RAR
     path      TEXT NOT NULL,      -- inside the torrent, raw, with a leading slash
     bytes     INTEGER NOT NULL,
     link      TEXT,               -- restricted link, NULL: none known
@@ -61,6 +88,7 @@ CREATE TABLE files (              -- one row per file of an info hash, never two
     PRIMARY KEY (hash, id)
 ) WITHOUT ROWID;
 {OURS}
+{SINCE_3}
 """
 
 # The column that this one replaces stays behind, unused: old SQLite cannot drop any.
@@ -69,6 +97,7 @@ ALTER TABLE torrents ADD COLUMN missing_at REAL;
 UPDATE torrents SET missing_at = seen_at WHERE missing;
 {OURS}
 """
+_MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + SINCE_3, 2: SINCE_3}
 
 
 class DebridDb:
@@ -118,13 +147,12 @@ class DebridDb:
 
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, 1, SCHEMA_VERSION):
+        if version != SCHEMA_VERSION and version not in _MIGRATIONS:
             raise StoreError(f"{self._path} was written by another version (schema {version}). {self._remedy}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if version < SCHEMA_VERSION:
-            script = SCHEMA if version == 0 else _FROM_1
-            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         if (answer := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(answer)
 

@@ -27,12 +27,32 @@
     │   └── Disabled              the endpoint was switched off; never call it again
     └── StoreError                debrid.db cannot be read or written
 
-`TABLE` is the only place where numbers and slugs are given a meaning. Its source is the official list of
-error codes together with what clients in the field observed; an answer is matched by code first, then by
-HTTP status, last by slug.
+What an answer means, and what is done about it, stands in `reactions.TABLE`. Each class here has the reaction
+that is usual for it, for errors that no answer of the provider caused.
 """
 
-from typing import ClassVar, NamedTuple
+from enum import Enum
+from typing import ClassVar
+
+
+class Reaction(Enum):
+    """What is done about an error. Nothing but REPAIR and REFUSED is ever held against a file."""
+
+    REPEAT = "repeated after growing pauses, as long as tries and time last"
+    LATER = "told at once, since it will not pass within seconds; a busy hoster's file is not asked for within the hour"
+    SLOW_DOWN = "all calls pause, longer each time, at least two minutes once it happens repeatedly; then repeated"
+    REST = "no link is unrestricted for minutes, longer each time"
+    MIDNIGHT = "calls of this kind rest until midnight in Paris, when the provider's day ends"
+    QUEUE = "what was to be added waits for a free slot"
+    TELL = "calls of this kind (of every kind, if the token is refused) rest for seconds; a person must act"
+    RESYNC = "the torrent or download is taken for gone; fine when it was to be deleted"
+    REPAIR = "the torrent is added again, a few times at most and ever more rarely"
+    REFUSED = "believed for this file or release; asked again hours or a day later, never repaired"
+    RENEW = "the link is unrestricted again, once; if the new URL is refused too: as REPAIR"
+    FAIL = "told at once: the same request would fail again"
+    DONE = "taken for success"
+    ADOPT = "the torrent that is there already is waited for"
+    NEVER = "the endpoint is not called again before the next start"
 
 
 class DebridError(Exception):
@@ -43,6 +63,7 @@ class DebridError(Exception):
     """
 
     is_temporary: ClassVar[bool] = False
+    usual: ClassVar[Reaction] = Reaction.FAIL
 
     def __init__(
         self,
@@ -52,8 +73,10 @@ class DebridError(Exception):
         code: int | None = None,
         slug: str = "",
         retry_after: float | None = None,
+        reaction: Reaction | None = None,
     ) -> None:
         super().__init__(text)
+        self.reaction = reaction or self.usual
         self.status = status
         self.code = code
         self.slug = slug
@@ -63,20 +86,14 @@ class DebridError(Exception):
 class TemporaryError(DebridError):
     """Passes by itself."""
 
+    usual = Reaction.LATER
     is_temporary = True
 
 
 class Unavailable(TemporaryError):
     """Outage, gateway page, internal error or broken connection."""
 
-    @property
-    def worth_retrying(self) -> bool:
-        """True if the same call may succeed in a moment.
-
-        A 503 that carries a code is the application's considered answer, so only internal error and
-        service unavailable among the codes are.
-        """
-        return self.code in (None, -1, 25)
+    usual = Reaction.REPEAT
 
 
 class TimedOut(Unavailable):
@@ -88,16 +105,15 @@ class WrongShape(Unavailable):
 
 
 class Interrupted(Unavailable):
-    """Another thread ended the call."""
+    """Another thread ended the call: it wants it to be over."""
 
-    @property
-    def worth_retrying(self) -> bool:
-        """Never: somebody wants the call to be over."""
-        return False
+    usual = Reaction.FAIL
 
 
 class RateLimited(TemporaryError):
     """Too many requests."""
+
+    usual = Reaction.SLOW_DOWN
 
 
 class AccountPaused(TemporaryError):
@@ -107,9 +123,13 @@ class AccountPaused(TemporaryError):
 class FairUse(AccountPaused):
     """Too many unrestricts, or the fair-use cap."""
 
+    usual = Reaction.REST
+
 
 class TrafficExhausted(AccountPaused):
     """The bytes of the day are gone; they come back at midnight in Paris."""
+
+    usual = Reaction.MIDNIGHT
 
 
 class HosterBusy(TemporaryError):
@@ -119,17 +139,25 @@ class HosterBusy(TemporaryError):
 class SlotsFull(TemporaryError):
     """Too many active torrents."""
 
+    usual = Reaction.QUEUE
+
 
 class AuthError(DebridError):
     """Token or account refused."""
+
+    usual = Reaction.TELL
 
 
 class NotFound(DebridError):
     """No torrent or download has this id."""
 
+    usual = Reaction.RESYNC
+
 
 class ContentGone(DebridError):
     """The link leads nowhere any more."""
+
+    usual = Reaction.REPAIR
 
 
 class DeadLink(ContentGone):
@@ -147,6 +175,8 @@ class WrongContent(ContentGone):
 class StaleUrl(DebridError):
     """The download URL expired or was revoked."""
 
+    usual = Reaction.RENEW
+
 
 class RangeRefused(DebridError):
     """The range lies beyond the end of the file."""
@@ -154,6 +184,8 @@ class RangeRefused(DebridError):
 
 class Infringing(DebridError):
     """The provider refuses this release."""
+
+    usual = Reaction.REFUSED
 
 
 class Rejected(DebridError):
@@ -163,134 +195,20 @@ class Rejected(DebridError):
 class AlreadyDone(Rejected):
     """The action was done before."""
 
+    usual = Reaction.DONE
+
 
 class AlreadyActive(Rejected):
     """This hash is being downloaded already."""
+
+    usual = Reaction.ADOPT
 
 
 class Disabled(Rejected):
     """The endpoint was switched off."""
 
+    usual = Reaction.NEVER
+
 
 class StoreError(DebridError):
     """debrid.db cannot be read or written."""
-
-
-class Row(NamedTuple):
-    """One line of the table: any of the three that is given leads to `error`; `meaning` is for people."""
-
-    error: type[DebridError]
-    meaning: str
-    code: int | None = None
-    status: int | None = None
-    slug: str = ""
-
-
-TABLE: tuple[Row, ...] = (
-    Row(Unavailable, "internal error", code=-1, slug="internal_error"),
-    Row(Rejected, "a parameter is missing", code=1, slug="parameter_missing"),
-    Row(Rejected, "a parameter has a bad value", code=2, slug="parameter_invalid_value"),
-    Row(Rejected, "a parameter has a bad value", slug="wrong_parameter"),
-    Row(Rejected, "unknown method", code=3),
-    Row(Rejected, "method not allowed", code=4, status=405),
-    Row(RateLimited, "asked to slow down", code=5, slug="slow_down"),
-    Row(Unavailable, "resource unreachable", code=6),
-    Row(NotFound, "not found", code=7, slug="unknown_ressource"),
-    Row(AuthError, "the token is refused", code=8, status=401, slug="bad_token"),
-    Row(AuthError, "permission denied (has premium ended?)", code=9, slug="permission_denied"),
-    Row(AuthError, "two-factor authentication needed", code=10, slug="twofactor_auth_needed"),
-    Row(AuthError, "two-factor authentication pending", code=11),
-    Row(AuthError, "invalid login", code=12),
-    Row(AuthError, "invalid password", code=13),
-    Row(AuthError, "the account is locked", code=14, slug="account_locked"),
-    Row(AuthError, "the account is not activated", code=15),
-    Row(ContentGone, "the hoster is not supported", code=16, slug="hoster_unsupported"),
-    Row(HosterBusy, "the hoster is in maintenance", code=17, slug="hoster_maintenance"),
-    Row(HosterBusy, "the hoster's limit of the day is reached", code=18, slug="hoster_limit_reached"),
-    Row(DeadLink, "the link is dead", code=19, slug="hoster_unavailable"),
-    Row(AuthError, "not for free accounts (has premium ended?)", code=20, slug="hoster_not_free"),
-    Row(SlotsFull, "too many active torrents", code=21, status=509, slug="too_many_active_downloads"),
-    Row(AuthError, "this IP address is not allowed (VPN or data centre?)", code=22, slug="ip_not_allowed"),
-    Row(TrafficExhausted, "the traffic of the day is used up", code=23, slug="traffic_exhausted"),
-    Row(Evicted, "the content is no longer stored", code=24, slug="unavailable_file"),
-    Row(Unavailable, "service unavailable", code=25, slug="service_unavailable"),
-    Row(Rejected, "the upload is too big", code=26, status=413),
-    Row(Rejected, "the upload failed", code=27, slug="upload_error"),
-    Row(Rejected, "the file is not allowed", code=28),
-    Row(Rejected, "the torrent is too big", code=29, slug="torrent_too_big"),
-    Row(Rejected, "the torrent file is invalid", code=30, slug="torrent_file_invalid"),
-    Row(AlreadyDone, "already done", code=31, status=202, slug="action_already_done"),
-    Row(Rejected, "bad image resolution", code=32),
-    Row(AlreadyActive, "this torrent is already active", code=33, slug="torrent_already_active"),
-    Row(RateLimited, "too many requests", code=34, status=429, slug="too_many_requests"),
-    Row(Infringing, "refused as infringing", code=35, status=451, slug="infringing_file"),
-    Row(FairUse, "the fair-use limit is reached", code=36, slug="fair_usage_limit"),
-    Row(Disabled, "the endpoint is disabled", code=37, slug="disabled_endpoint"),
-)
-
-# The download servers name the reason in the header X-Error. Their hoster_unavailable is a passing fault of a
-# back end, unlike code 19 of the API.
-CDN_TABLE: tuple[Row, ...] = (
-    Row(StaleUrl, "the download URL was revoked", slug="invalid_download_code"),
-    Row(StaleUrl, "the download URL was not found", slug="link_not_found"),
-    Row(StaleUrl, "the download URL expired", slug="link_expired"),
-    Row(StaleUrl, "the file is unavailable", slug="file_unavailable"),
-    Row(StaleUrl, "the file is not available", slug="file_not_available"),
-    Row(TrafficExhausted, "the traffic of the day is used up", slug="bytes_limit_reached"),
-    Row(Unavailable, "a back end timed out", slug="read_pxy_timeout"),
-    Row(Unavailable, "a back end timed out", slug="read_timeout"),
-    Row(Unavailable, "a back end timed out", slug="hoster_timeout"),
-    Row(Unavailable, "a back end is unavailable", slug="hoster_unavailable"),
-    Row(StaleUrl, "the server refuses the URL", status=403),
-    Row(StaleUrl, "the download URL is gone", status=404),
-    Row(StaleUrl, "the download URL is gone", status=410),
-    Row(RangeRefused, "the range lies beyond the end of the file", status=416),
-    Row(StaleUrl, "the server is unavailable", status=503),
-)
-
-_BY_CODE = {row.code: row for row in TABLE if row.code is not None}
-_BY_STATUS = {row.status: row for row in TABLE if row.status is not None}
-_BY_SLUG = {row.slug: row for row in TABLE if row.slug}
-_CDN_BY_SLUG = {row.slug: row for row in CDN_TABLE if row.slug}
-_CDN_BY_STATUS = {row.status: row for row in CDN_TABLE if row.status is not None}
-
-
-def api_error(
-    what: str,
-    status: int,
-    code: int | None = None,
-    slug: str = "",
-    *,
-    detail: str = "",
-    retry_after: float | None = None,
-) -> DebridError:
-    """The error a refused API call means.
-
-    `what` names the call; a body that was no JSON has neither code nor slug.
-    """
-    row = (_BY_CODE.get(code) if code is not None else None) or _BY_STATUS.get(status) or _BY_SLUG.get(slug)
-    row = row or Row(*_by_class_of(status, from_api=code is not None or bool(slug)))
-    hint = f" ({detail})" if detail else ""
-    text = f"{what}: {row.meaning}{hint} [{_origin(status, code, slug)}]"
-    return row.error(text, status=status, code=code, slug=slug, retry_after=retry_after)
-
-
-def cdn_error(what: str, status: int, slug: str = "") -> DebridError:
-    """The error a download server's answer means; anything not known counts as passing."""
-    row = _CDN_BY_SLUG.get(slug) or _CDN_BY_STATUS.get(status) or Row(Unavailable, "refused by the download server")
-    return row.error(f"{what}: {row.meaning} [{_origin(status, None, slug)}]", status=status, slug=slug)
-
-
-def _by_class_of(status: int, *, from_api: bool) -> tuple[type[DebridError], str]:
-    if not from_api:  # a gateway's page: even its 404 or 403 says nothing about the account
-        return Unavailable, "no answer of the API itself"
-    if status == 404:
-        return NotFound, "not found"
-    if status == 403:
-        return AuthError, "refused"
-    return (Rejected, "refused") if 400 <= status < 500 else (Unavailable, "unavailable")
-
-
-def _origin(status: int, code: int | None, slug: str) -> str:
-    parts = [f"HTTP {status}", f"code {code}" if code is not None else "", slug]
-    return ", ".join(part for part in parts if part)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from debrid.errors import AuthError, DebridError, FairUse, TrafficExhausted
+from debrid.errors import DebridError, Reaction
 
 ANY = "any"
 UNRESTRICT = "unrestrict"
@@ -48,12 +48,12 @@ class Holds:
 
     def note(self, error: DebridError, kind: str) -> None:
         """A call of `kind` was answered with this; an error of that call alone leaves no trace."""
-        if isinstance(error, AuthError):
+        if error.reaction is Reaction.TELL:
             whole = error.code in _WHOLE_ACCOUNT
             self._add(ANY if whole else kind, self._refused_token, error, longest=6 * self._refused_token)
-        elif isinstance(error, FairUse):
+        elif error.reaction is Reaction.REST:
             self._add(UNRESTRICT, self._fair_use, error, longest=seconds_to_reset())
-        elif isinstance(error, TrafficExhausted):
+        elif error.reaction is Reaction.MIDNIGHT:
             self._add(kind, seconds_to_reset(), error, longest=seconds_to_reset())
 
     def of(self, kind: str) -> DebridError | None:

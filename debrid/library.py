@@ -9,38 +9,35 @@ which raises OSError and nothing else. A key is (kind, id, part): ("torrent", in
 
 What the provider says about one file (gone, refused, other content) is remembered with a time before which
 it is not asked again. What it says about the account (quota, fair use, pace, token) pauses everything, in
-`Limits`, and is never held against a file.
+`Limits`, and is never held against a file. A read that meets dead content waits for its repair, if one is due,
+as long as its deadline allows.
 
-Lock order: `RemoteStream._reading`, then `_Flights._lock` or the store's; none is held during a call except
+Lock order: `RemoteStream._reading`, then `Flights._lock` or the store's; none is held during a call except
 `_reading`.
 """
 
 import errno
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
+from functools import partial
 
 import requests
 
 from debrid import errors
+from debrid.budget import DailyBudget
 from debrid.client import Client
-from debrid.errors import DebridError, Interrupted, TimedOut, Unavailable
+from debrid.errors import DebridError, Interrupted, Reaction, TimedOut
 from debrid.holds import ANY, CDN, UNRESTRICT
+from debrid.joined import JoinedStream, cut
 from debrid.leaving import Key, Leaving
-from debrid.store import Store, StoredFile
+from debrid.linking import prove_url
+from debrid.store import Segment, Store, StoredFile
 from debrid.transport import Budget, Interrupt, exchange
+from debrid.urls import REFUSED_SECONDS, URL_SECONDS, Healer, Urls
 
-log = logging.getLogger(__name__)
-
-URL_SECONDS = 24 * 3600.0  # the provider keeps URLs for seven days; a fresh one a day costs little
-RETRY_SECONDS = 600.0  # after the first "gone"; doubles to a day
-REFUSED_SECONDS = 60.0  # after two fresh URLs in a row were refused by the CDN
-GONE = "no longer in the Real-Debrid account"
 _TRIES = 6  # without a single byte
 _PIECE = 1 << 18
 
@@ -67,25 +64,65 @@ class Library:
         deadline: float = 30.0,
         url_seconds: float = URL_SECONDS,
         leaving: Leaving | None = None,
+        healer: Healer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._store, self._clock = client, store, clock
         self._deadline, self._leaving = deadline, leaving
-        self._urls = _Urls(client, store, url_seconds, clock)
+        self._urls = Urls(client, store, url_seconds, healer, clock)
 
-    def stream(self, key: Key, offset: int, length: int) -> "RemoteStream":
-        """Open bytes [offset, offset + length) of a file.
+    def stream(self, key: Key, offset: int, length: int) -> "RemoteStream | JoinedStream":
+        """Open bytes [offset, offset + length) of a file, which may lie inside others.
 
         Raises OSError and nothing else: EIO with the reason as its text, or ETIMEDOUT at the deadline.
         """
-        budget = Budget.of(self._deadline, urgent=True)
         try:
-            file = self._file(key, budget)
+            pieces = self._pieces(key, offset, length)
         except DebridError as error:
             raise _os_error(error, "/".join(key)) from None
-        stream = RemoteStream(self._client, self._urls, file, (offset, length), self._deadline)
+        first = self._open(key, pieces[0])
+        if len(pieces) == 1:
+            return first
+        return JoinedStream(first, [partial(self._open, key, each) for each in pieces[1:]])
+
+    def _pieces(self, key: Key, offset: int, length: int) -> list[Segment]:
+        kind, info_hash, part = key
+        if kind == "torrent" and (segments := self._store.parts(info_hash, part)):
+            found = cut(segments, offset, length)
+            return found or [segments[0]._replace(length=0)]
+        return [Segment(_torrent_file(key)[1], offset, length)]
+
+    def _open(self, key: Key, piece: Segment) -> "RemoteStream":
+        budget = Budget.of(self._deadline, urgent=True)
+        try:
+            file = self._file(key[1], piece.file, budget)
+        except DebridError as error:
+            raise _os_error(error, "/".join(key)) from None
+        stream = RemoteStream(self._client, self._urls, file, (piece.start, piece.length), self._deadline)
         stream.open(budget)
         return stream
+
+    def check(self, key: Key, daily: DailyBudget, budget: Budget) -> None:
+        """Read one byte of a file from the provider, whatever is known of it. Raises DebridError."""
+        for file_id in dict.fromkeys(each.file for each in self._pieces(key, 0, 1 << 62)):
+            self._check_file(key[1], file_id, daily, budget)
+
+    def _check_file(self, info_hash: str, file_id: int, daily: DailyBudget, budget: Budget) -> None:
+        file = self._store.file(info_hash, file_id)
+        if file is None or file.link is None:
+            file = self._urls.learn(info_hash, file_id, budget)
+        if file.link is None:
+            raise errors.ContentGone(file.problem)
+        url = self._urls.get(file, None, budget)
+        try:
+            prove_url(self._client, url, file, daily, budget)
+        except errors.StaleUrl:
+            url = self._urls.get(file, url, budget)
+            try:
+                prove_url(self._client, url, file, daily, budget)
+            except errors.StaleUrl as error:
+                self._urls.fail(file, str(error), REFUSED_SECONDS)
+                raise
 
     def release(self, key: Key) -> None:
         """The last name of this file is gone and its last handle closed: as `Leaving.release`."""
@@ -102,163 +139,21 @@ class Library:
             return LibraryStatus("too many requests", self._clock() + pause)
         return LibraryStatus()
 
-    def _file(self, key: Key, budget: Budget) -> StoredFile:
-        kind, info_hash, part = key
-        if kind != "torrent" or not part.isdecimal():
-            raise errors.Rejected(f"no such kind of content: {kind} {part!r}")
-        file = self._store.file(info_hash, int(part))
-        if file is None or (file.link is None and not self._is_failing(file)):
-            file = self._urls.learn(info_hash, int(part), budget)
-        if self._is_failing(file):
+    def _file(self, info_hash: str, file_id: int, budget: Budget) -> StoredFile:
+        file = self._store.file(info_hash, file_id)
+        if file is None or (file.link is None and not self._urls.is_failing(file)):
+            file = self._urls.learn(info_hash, file_id, budget)
+        if self._urls.is_failing(file) and self._urls.heal(file, budget):
+            file = self._store.file(info_hash, file_id) or file
+        if self._urls.is_failing(file):
             raise errors.ContentGone(f"{file.problem}; asked again later")
         return file
-
-    def _is_failing(self, file: StoredFile) -> bool:
-        return bool(file.problem) and self._clock() < file.retry_at
-
-
-class _Flights:
-    """Many ask for the same, one fetches it, all get the answer."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._under_way: dict[object, Future[object]] = {}
-
-    def run(self, subject: object, budget: Budget, work: Callable[[], None]) -> None:
-        """Do `work`, or wait for whoever is doing it; raises what it raised.
-
-        What it found out is in the store.
-        """
-        while True:
-            with self._lock:
-                flight = self._under_way.get(subject)
-                mine = self._under_way[subject] = Future() if flight is None else flight
-            if flight is None:
-                return self._lead(subject, mine, work)
-            try:
-                return _follow(flight, budget)
-            except (Interrupted, TimedOut):  # the one we waited for was in a hurry; are we?
-                budget.check()
-
-    def _lead(self, subject: object, flight: "Future[object]", work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self._land(subject)
-            flight.set_exception(error)
-            raise
-        self._land(subject)
-        flight.set_result(None)
-
-    def _land(self, subject: object) -> None:
-        with self._lock:
-            del self._under_way[subject]
-
-
-def _follow(flight: "Future[object]", budget: Budget) -> None:
-    while True:
-        try:
-            flight.result(timeout=min(0.25, budget.remaining))
-            return
-        except NotYet:
-            budget.check()
-
-
-class _Urls:
-    """Download URLs of files, made once for all who ask and kept in the store."""
-
-    def __init__(self, client: Client, store: Store, url_seconds: float, clock: Callable[[], float]) -> None:
-        self._client, self._store, self._clock = client, store, clock
-        self._url_seconds = url_seconds
-        self._flights = _Flights()
-        # URLs, and until when they are good, that the store had no room for: reading goes on without it.
-        self._unkept: dict[tuple[str, int], tuple[str, float]] = {}
-
-    def get(self, file: StoredFile, stale: str | None, budget: Budget) -> str:
-        """A URL other than `stale`, as far as the provider has another. Raises DebridError."""
-        if url := self._cached(file, stale):
-            return url
-        self._flights.run((file.hash, file.id), budget, lambda: self._unrestrict(file.hash, file.id, stale, budget))
-        if url := self._cached(file, None):
-            return url
-        raise Unavailable("its download URL was withdrawn at once")
-
-    def learn(self, info_hash: str, file_id: int, budget: Budget) -> StoredFile:
-        """The file, after asking the provider about its torrent. Raises DebridError."""
-        self._flights.run(info_hash, budget, lambda: self._ask(info_hash, file_id, budget))
-        if file := self._store.file(info_hash, file_id):
-            return file
-        raise errors.NotFound("the torrent has no such file")
-
-    def fail(self, file: StoredFile, problem: str, seconds: float) -> None:
-        """Remember why the file cannot be had, and ask again after `seconds`, longer each time."""
-        seconds = min(seconds * 2 ** min(file.failures, 10), 86_400.0)
-        log.warning("%s: %s; asked again in %.0f s", file.path, problem, seconds)
-        self._unkept.pop((file.hash, file.id), None)
-        self._store.set_failing(file.hash, file.id, problem, self._clock() + seconds)
-
-    def _cached(self, file: StoredFile, stale: str | None) -> str | None:
-        now = self._clock()
-        unkept, until = self._unkept.get((file.hash, file.id), (None, 0.0))
-        url = unkept if until > now else self._store.url(file.hash, file.id, now)
-        return url if url != stale else None
-
-    def _keep(self, file: StoredFile, url: str) -> None:
-        until = self._clock() + self._url_seconds
-        try:
-            self._store.set_url(file.hash, file.id, url, until)
-            self._unkept.pop((file.hash, file.id), None)
-        except errors.StoreError as error:
-            log.warning("the download URL of %s is not kept: %s", file.path, error)
-            self._unkept[file.hash, file.id] = (url, until)
-
-    def _unrestrict(self, info_hash: str, file_id: int, stale: str | None, budget: Budget) -> None:
-        file = self._store.file(info_hash, file_id)
-        if file is None or file.link is None:
-            raise errors.NotFound("the link of the file is not known any more")
-        if self._cached(file, stale):
-            return
-        try:
-            answer = self._client.unrestrict(file.link, budget)
-            if answer.filesize not in (0, file.bytes):
-                raise errors.WrongContent(
-                    f"its link leads to {answer.filename!r} of {answer.filesize} bytes, not {file.bytes}"
-                )
-        except (errors.ContentGone, errors.NotFound, errors.Infringing, errors.Rejected) as error:
-            # A link outlives its torrent, so it is tried even if that left; then nobody else can help, though.
-            problem = f"{GONE}, and {error}" if self._has_left(info_hash) else str(error)
-            self.fail(file, problem, RETRY_SECONDS)
-            raise errors.ContentGone(problem) from None
-        self._keep(file, answer.download)
-
-    def _ask(self, info_hash: str, file_id: int, budget: Budget) -> None:
-        for addition in self._store.additions_of(info_hash):
-            if addition.missing:
-                continue
-            try:
-                info = self._client.torrent(addition.id, budget)
-            except errors.NotFound:
-                self._store.set_missing(addition.id, GONE, self._clock())
-                continue
-            self._store.record(info, info.links_by_file or {})
-            file = self._store.file(info_hash, file_id)
-            if file and file.link:
-                return
-        if file := self._store.file(info_hash, file_id):
-            problem = GONE if self._has_left(info_hash) else "Real-Debrid gives no link for this file"
-            self.fail(file, problem, RETRY_SECONDS)
-        else:
-            raise errors.NotFound("its torrent is not known in the account")
-
-    def _has_left(self, info_hash: str) -> bool:
-        """The provider confirmed that no addition of it is in the account."""
-        return all(each.missing for each in self._store.additions_of(info_hash))
 
 
 class RemoteStream:
     """Bytes of one file in order; one thread reads at a time, any thread may close."""
 
-    def __init__(self, client: Client, urls: _Urls, file: StoredFile, span: tuple[int, int], deadline: float) -> None:
+    def __init__(self, client: Client, urls: Urls, file: StoredFile, span: tuple[int, int], deadline: float) -> None:
         self._client, self._urls, self._file = client, urls, file
         self._at, self._end = span[0], sum(span)
         self._deadline = deadline
@@ -269,6 +164,7 @@ class RemoteStream:
         self._url: str | None = None
         self._stale: str | None = None  # a URL that must not be used again
         self._renewed = False  # since the last byte that came
+        self._healed = False
 
     def open(self, budget: Budget) -> None:
         """Connect, so that what cannot be had fails here. Raises OSError."""
@@ -317,13 +213,23 @@ class RemoteStream:
                     raise _os_error(error, self._file.path) from None
 
     def _may_go_on(self, error: DebridError, attempt: int, budget: Budget) -> bool:
-        if isinstance(error, errors.StaleUrl) and self._renewed:
+        renew = error.reaction is Reaction.RENEW
+        if renew and self._renewed:
             self._urls.fail(self._file, str(error), REFUSED_SECONDS)
-            return False
-        if isinstance(error, errors.StaleUrl) or (attempt == 3 and not self._renewed):
+            return self._heal(budget)
+        if error.reaction in (Reaction.REPAIR, Reaction.RESYNC):
+            return self._heal(budget)
+        passing = error.reaction is Reaction.REPEAT and attempt < _TRIES
+        if renew or (attempt == 3 and not self._renewed):
             self._stale, self._renewed = self._url, True
-        passing = isinstance(error, Unavailable) and error.worth_retrying and attempt < _TRIES
-        return passing or isinstance(error, errors.StaleUrl)
+        return passing or renew
+
+    def _heal(self, budget: Budget) -> bool:
+        """Wait for a repair, once; True if it brought the content back."""
+        if self._healed or not self._urls.heal(self._file, budget):
+            return False
+        self._healed, self._stale, self._renewed = True, None, False
+        return True
 
     def _connect(self, budget: Budget) -> None:
         self._url = self._urls.get(self._file, self._stale, budget)
@@ -364,6 +270,14 @@ class RemoteStream:
         self._interrupt.hold(None)
         if response is not None:
             response.close()
+
+
+def _torrent_file(key: Key) -> tuple[str, int]:
+    """The info hash and the file id of a key."""
+    kind, info_hash, part = key
+    if kind != "torrent" or not part.isdecimal():
+        raise errors.Rejected(f"no such kind of content: {kind} {part!r}")
+    return info_hash, int(part)
 
 
 def _rested(attempt: int, budget: Budget) -> bool:

@@ -103,7 +103,7 @@ class Limits:
                 forgiven = (now - self._paused_until) / pauses.forget_after
                 self._refusals = max(0.0, self._refusals - forgiven) + 1
             self._last_refusal = now
-            at_least = pauses.breaker if self._refusals >= pauses.breaker_after else at_least
+            at_least = pauses.breaker if round(self._refusals) >= pauses.breaker_after else at_least
             grown = min(pauses.first * 2 ** min(self._refusals - 1, 20), pauses.longest)
             pause = max(grown, retry_after or 0.0, at_least) * self._spread()
             self._paused_until = max(self._paused_until, now + pause)

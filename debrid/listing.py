@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from debrid.repairlog import State
 from debrid.store import Store, StoredTorrent
 
 MISSING = "missing"  # beside the provider's own words for a status
@@ -13,7 +14,8 @@ class ListedTorrent:
 
     `bytes` of the selected files, `progress` in percent, `path` '' if not published or not known. `since`:
     when it was found missing; `released_at`: when its content lost its last name, so that it will leave the
-    account; both seconds since 1970, None: it is not so.
+    account; both seconds since 1970, None: it is not so. `repair`: how far its repair is, '' if there is none,
+    and `repair_at` (seconds since 1970) when it is gone on with.
     """
 
     id: str
@@ -26,6 +28,8 @@ class ListedTorrent:
     path: str
     since: float | None
     released_at: float | None
+    repair: str = ""
+    repair_at: float | None = None
 
 
 def listed(store: Store) -> list[ListedTorrent]:
@@ -33,11 +37,14 @@ def listed(store: Store) -> list[ListedTorrent]:
     failing: dict[str, str] = {}
     for file in store.failing_files():
         failing.setdefault(file.hash, f"{file.path}: {file.problem}")
+    repairs = {each.hash: each for each in store.repairs.all()}
     leaving = {each.id: each for each in store.released()}
 
     def line(torrent: StoredTorrent) -> ListedTorrent:
         released = leaving.get(torrent.id)
         problems = (torrent.problem, failing.get(torrent.hash, ""), released.problem if released else "")
+        repair = repairs.get(torrent.hash)
+        resting = repair is None or repair.state is State.DONE
         return ListedTorrent(
             id=torrent.id,
             name=torrent.name,
@@ -49,6 +56,8 @@ def listed(store: Store) -> list[ListedTorrent]:
             path=torrent.path or "",
             since=torrent.missing_at,
             released_at=released.released_at if released else None,
+            repair="" if repair is None or resting else f"{repair.state}: {repair.problem}".removesuffix(": "),
+            repair_at=None if repair is None or resting or repair.state is State.GIVEN_UP else repair.retry_at,
         )
 
     return [line(each) for each in store.torrents()]

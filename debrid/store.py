@@ -11,10 +11,11 @@ all of it counts as added by people, and stays in the account.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
 from debrid.models import TorrentInfo, TorrentItem
+from debrid.repairlog import RepairLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ class StoredFile:
     retry_at: float
 
 
+class Segment(NamedTuple):
+    """Bytes [start, start + length) of file `file` of the same torrent; PACK: of its one archive."""
+
+    file: int
+    start: int
+    length: int
+
+
 @dataclass(frozen=True, slots=True)
 class Released:
     """An addition made here whose content lost its last name at `released_at`, seconds since 1970."""
@@ -68,6 +77,8 @@ class Released:
     problem: str
 
 
+PACK = 0  # file id of the archive that the provider made of a whole selection
+
 _TORRENT = (
     "id, hash, name, status, progress, bytes, added_ns, ended_ns, done_at, seen_at, selection, missing_at,"
     " problem, retry_at, path"
@@ -78,7 +89,7 @@ _PUBLISHED = "id IN (SELECT id FROM torrents WHERE path IS NOT NULL)"
 
 _SAW = """
 INSERT INTO torrents (id, hash, name, status, progress, bytes, added_ns, ended_ns, done_at, seen_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM replaced WHERE id = ?1)
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name, status = excluded.status, progress = excluded.progress, bytes = excluded.bytes,
     added_ns = excluded.added_ns, ended_ns = excluded.ended_ns, seen_at = excluded.seen_at,
@@ -92,6 +103,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._db = DebridDb(path)
+        self.repairs = RepairLog(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -107,13 +119,7 @@ class Store:
 
     def saw(self, items: Sequence[TorrentItem], now: float) -> None:
         """A listing had these torrents; `now` in seconds since 1970. One that had been missing is back."""
-        rows = [
-            (
-                *(each.id, each.hash, each.filename, each.status, each.progress, each.bytes),
-                *(each.added_ns, each.ended_ns, now if each.is_finished else None, now),
-            )
-            for each in items
-        ]
+        rows = [_seen(each, now) for each in items]
         with self._db.writing() as db:
             db.executemany(_SAW, rows)
 
@@ -162,7 +168,10 @@ class Store:
 
     def set_published(self, torrent_id: str, path: str, problem: str = "") -> None:
         """The addition has its place in the tree, '' if it is not known where; `problem`: what it lacks."""
-        self._db.write("UPDATE torrents SET path = ?, problem = ? WHERE id = ?", (path, problem, torrent_id))
+        self._db.write(
+            "UPDATE torrents SET path = iif(?1 = '', coalesce(path, ''), ?1), problem = ?2 WHERE id = ?3",
+            (path, problem, torrent_id),
+        )
 
     def set_unpublished(self, torrent_id: str) -> None:
         """The tree knows nothing of this addition, whatever was noted here."""
@@ -181,6 +190,31 @@ class Store:
             "UPDATE torrents SET missing_at = coalesce(missing_at, ?), problem = ? WHERE id = ?",
             (now, problem, torrent_id),
         )
+
+    def replace(self, old: str, info: TorrentInfo, links: Mapping[int, str], now: float) -> bool:
+        """The addition `info` takes the place of `old` in everything: names, links, and whose it is.
+
+        False, and nothing is changed, if `old` is not known any more. `now` in seconds since 1970.
+        """
+        with self._db.writing() as db:
+            row = db.execute("SELECT path FROM torrents WHERE id = ?", (old,)).fetchone()
+            if row is None:
+                return False
+            db.execute(_SAW, _seen(info, now))
+            chosen = ",".join(str(each.id) for each in info.selected)
+            db.execute(
+                "UPDATE torrents SET path = ?, selection = ?, problem = '', retry_at = 0 WHERE id = ?",
+                (row[0], chosen, info.id),
+            )
+            db.executemany(
+                "UPDATE files SET link = ?, url = NULL, url_until = 0, problem = '', failures = 0, retry_at = 0"
+                " WHERE hash = ? AND id = ?",
+                [(link, info.hash, file_id) for file_id, link in links.items()],
+            )
+            db.execute("UPDATE OR REPLACE ours SET id = ? WHERE id = ?", (info.id, old))
+            db.execute("DELETE FROM torrents WHERE id = ?", (old,))
+            db.execute("INSERT OR IGNORE INTO replaced VALUES (?)", (old,))
+        return True
 
     def forget(self, torrent_id: str) -> None:
         """Nothing is to be said of this addition any more. Its files stay: an open one may still be read."""
@@ -264,6 +298,28 @@ class Store:
         rows = self._db.read(f"SELECT {_FILE} FROM files WHERE hash = ? ORDER BY id", (info_hash,))
         return [StoredFile(*row) for row in rows]
 
+    def record_pack(self, info_hash: str, path: str, size: int, link: str) -> None:
+        """The provider made one archive of all files of a torrent."""
+        self._db.write(
+            "INSERT INTO files (hash, id, path, bytes, link) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hash, id)"
+            " DO UPDATE SET path = excluded.path, bytes = excluded.bytes, link = excluded.link, url = NULL,"
+            " problem = '', failures = 0, retry_at = 0",
+            (info_hash, PACK, path, size, link),
+        )
+
+    def set_parts(self, info_hash: str, parts: Mapping[str, Sequence[Segment]]) -> None:
+        """Where these parts of a torrent lie inside its files."""
+        rows = [(info_hash, part, seq, *each) for part, found in parts.items() for seq, each in enumerate(found)]
+        with self._db.writing() as db:
+            for part in parts:
+                db.execute("DELETE FROM parts WHERE hash = ? AND part = ?", (info_hash, part))
+            db.executemany("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def parts(self, info_hash: str, part: str) -> list[Segment]:
+        """Where a part lies, in order; empty if it is a file of its own, or not known."""
+        query = "SELECT file, start, length FROM parts WHERE hash = ? AND part = ? ORDER BY seq"
+        return [Segment(*row) for row in self._db.read(query, (info_hash, part))]
+
     def failing_files(self) -> list[StoredFile]:
         """All files whose content cannot be had at the moment."""
         return [StoredFile(*row) for row in self._db.read(f"SELECT {_FILE} FROM files WHERE problem <> ''")]
@@ -273,6 +329,13 @@ class Store:
         query = "SELECT url FROM files WHERE hash = ? AND id = ? AND url_until > ?"
         rows = self._db.read(query, (info_hash, file_id, now))
         return rows[0][0] if rows else None
+
+    def set_link(self, info_hash: str, file_id: int, link: str) -> None:
+        """The file has this link, which works."""
+        self._db.write(
+            "UPDATE files SET link = ?, url = NULL, problem = '', failures = 0, retry_at = 0 WHERE hash = ? AND id = ?",
+            (link, info_hash, file_id),
+        )
 
     def set_url(self, info_hash: str, file_id: int, url: str, until: float) -> None:
         """Keep a download URL to `until` (seconds since 1970); the file is fine, then."""
@@ -288,6 +351,13 @@ class Store:
             "UPDATE files SET url = NULL, problem = ?, failures = failures + 1, retry_at = ? WHERE hash = ? AND id = ?",
             (problem, retry_at, info_hash, file_id),
         )
+
+
+def _seen(item: TorrentItem, now: float) -> tuple[object, ...]:
+    return (
+        *(item.id, item.hash, item.filename, item.status, item.progress, item.bytes),
+        *(item.added_ns, item.ended_ns, now if item.is_finished else None, now),
+    )
 
 
 def _torrent(row: Sequence[Any]) -> StoredTorrent:

@@ -12,27 +12,30 @@ What is published, from the links and the selected files of a torrent:
     and matched by name and size; files without one are left
                                out and named in the torrent's problem. In the first minute more links may
                                follow, so it waits.
-    one link, many files       the provider packed them into one RAR. Nothing is published: an addition is
-                               published once, and the archive itself in its place would bar the files inside.
+    one link, many files       the provider packed them into one RAR: `archives` says where they lie in it. If it
+                               is not stored, the RAR itself is published, and named in the torrent's problem.
+    files that are RARs        of stored ones the files inside, likewise
     no links                   lost content; nothing is published, looked at again after hours
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from debrid import errors
+from debrid.archives import Archives, Shown
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, TemporaryError
 from debrid.leaving import Leaving
-from debrid.library import GONE, URL_SECONDS
+from debrid.linking import match_links
 from debrid.listing import ListedTorrent, listed
-from debrid.models import UNFINISHED, TorrentInfo, match_file
-from debrid.store import Store, StoredFile, StoredTorrent
+from debrid.models import UNFINISHED, TorrentInfo
+from debrid.store import PACK, Store, StoredFile, StoredTorrent
 from debrid.transport import Budget, Interrupt
+from debrid.urls import GONE, URL_SECONDS, Urls
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +102,7 @@ class Torrents:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client, self._store, self._tree, self._leaving = client, store, tree, leaving
+        self._archives = Archives(client, store, Urls(client, store, URL_SECONDS, None, clock).get_fresh)
         self._poll_seconds, self._folder, self._clock = poll_seconds, folder, clock
         self._polling = threading.Lock()
         self._wake = threading.Event()
@@ -246,17 +250,22 @@ class Torrents:
     def _publish(self, torrent: StoredTorrent) -> None:
         addition = _addition(torrent)
         if self._tree.published(addition):
-            self._store.set_published(torrent.id, "", _lost(self._selected(torrent.id)))
+            packed = self._store.file(torrent.hash, PACK) is not None
+            lost = [each for each in self._selected(torrent.id) if not self._has(each)]
+            self._store.set_published(torrent.id, "", torrent.problem if packed else _lost(lost))
             return
         if torrent.selection is None and not self._learn(torrent):
             return
         selected = self._selected(torrent.id)
-        files = self._published_files(torrent, [each for each in selected if each.link])
+        shown, problem = self._archives.shown(torrent.hash, selected, self._budget())
+        files = self._published_files(torrent, shown)
         if not files:
             self._put_off(torrent, "none of its files has a link", _RECHECK_SECONDS)
             return
         path = self._tree.publish(addition, self._folder, torrent.name, files)
-        self._store.set_published(torrent.id, path, _lost(selected))
+        packed = any(each.part == str(PACK) for each in shown)
+        lost = [] if packed else [each for each in selected if not self._has(each)]
+        self._store.set_published(torrent.id, path, _lost(lost) or problem)
         log.info("published %s with %d files", path, len(files))
 
     def _selected(self, torrent_id: str) -> Sequence[StoredFile]:
@@ -265,16 +274,19 @@ class Torrents:
             return []
         return [each for each in self._store.files(torrent.hash) if each.id in torrent.selection]
 
-    def _published_files(self, torrent: StoredTorrent, files: Sequence[StoredFile]) -> list[PublishedFile]:
+    def _has(self, file: StoredFile) -> bool:
+        return bool(file.link or self._store.parts(file.hash, str(file.id)))
+
+    def _published_files(self, torrent: StoredTorrent, shown: Sequence[Shown]) -> list[PublishedFile]:
         mtime_ns = self._true_ns(torrent)
         return [
             PublishedFile(
-                tuple(part for part in file.path.split("/") if part),
-                ("torrent", file.hash, str(file.id)),
-                file.bytes,
+                tuple(part for part in each.path.split("/") if part),
+                ("torrent", torrent.hash, each.part),
+                each.size,
                 mtime_ns,
             )
-            for file in files
+            for each in shown
         ]
 
     def _put_off(self, torrent: StoredTorrent, problem: str, seconds: float) -> None:
@@ -286,14 +298,17 @@ class Torrents:
         self._store.saw([info], self._clock())
         if not info.is_finished:
             return False
-        links, urls = info.links_by_file, dict[int, str]()
+        links: Mapping[int, str] | None = info.links_by_file
+        urls: Mapping[int, str] = {}
         problem = "none of its files is selected"
         if links is None:
             if (wait := self._late_seconds(torrent, info)) > 0:
                 self._put_off(torrent, "waiting for the rest of its links", min(wait, 10.0))
                 return False
-            links, urls, packed = self._match(info)
-            problem = _why_none(info, packed)
+            links, urls, pack = match_links(self._client, info, self._budget())
+            problem = _why_none(info)
+            if pack is not None:
+                self._store.record_pack(info.hash, f"/{pack.filename}", pack.filesize, links[PACK])
         if not links:
             self._put_off(torrent, problem, _RECHECK_SECONDS)
             return False
@@ -301,23 +316,6 @@ class Torrents:
         for file_id, url in urls.items():
             self._store.set_url(info.hash, file_id, url, self._clock() + URL_SECONDS)
         return True
-
-    def _match(self, info: TorrentInfo) -> tuple[dict[int, str], dict[int, str], bool]:
-        """Links and URLs by file id, found by asking what each link leads to; and whether one is a RAR."""
-        links: dict[int, str] = {}
-        urls: dict[int, str] = {}
-        packed = False
-        for link in info.links:
-            try:
-                answer = self._client.unrestrict(link, self._budget())
-            except (errors.ContentGone, errors.NotFound, errors.Infringing, errors.Rejected) as error:
-                log.info("%s: a link of it fails: %s", info.filename, error)
-                continue
-            file = match_file(answer, [each for each in info.selected if each.id not in links])
-            if file is not None:
-                links[file.id], urls[file.id] = link, answer.download
-            packed = packed or (file is None and answer.filename.lower().endswith(".rar"))
-        return links, urls, packed
 
     # -- times
 
@@ -373,15 +371,13 @@ def _addition(torrent: StoredTorrent) -> str:
     return f"realdebrid:{torrent.id}"
 
 
-def _why_none(info: TorrentInfo, packed: bool) -> str:
+def _why_none(info: TorrentInfo) -> str:
     if not info.links:
         return "Real-Debrid lost its content"
-    if packed:
-        return f"Real-Debrid packed its {len(info.selected)} files into one RAR"
     return "none of its links leads to one of its files"
 
 
-def _lost(selected: Sequence[StoredFile]) -> str:
-    paths = [each.path for each in selected if not each.link]
+def _lost(lost: Sequence[StoredFile]) -> str:
+    paths = [each.path for each in lost]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return f"Real-Debrid gives no link for {', '.join(paths[:3])}{more}" if paths else ""

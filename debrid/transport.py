@@ -26,7 +26,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from debrid.errors import DebridError, Interrupted, TimedOut, Unavailable, api_error
+from debrid.errors import DebridError, Interrupted, TimedOut, Unavailable
+from debrid.reactions import api_error
 
 T = TypeVar("T")
 

@@ -30,6 +30,11 @@ class FakeTree:
             self.entries |= {"/".join((folder, name, *file.path)): file.key for file in files}
         return self.names_of[addition]
 
+    def stand_in(self, addition: str, other: str) -> None:
+        self._check()
+        if other in self.additions:
+            self.additions[addition] = self.additions[other]
+
     def names(self, info_hash: str) -> list[str]:
         return sorted(path for path, key in self.entries.items() if key[1] == info_hash)
 

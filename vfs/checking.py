@@ -23,7 +23,9 @@ from vfs.names import Names
 from vfs.namescopies import KEPT
 from vfs.nodes import Directory
 
-Kind = Literal["twice", "clash", "shadowed", "waiting", "leftover", "missing", "unreadable", "name", "link", "type"]
+Kind = Literal[
+    "twice", "clash", "shadowed", "waiting", "leftover", "pinned", "missing", "unreadable", "name", "link", "type"
+]
 Mend = Literal["", "remove", "rename", "recover"]
 # These may well be meant so.
 REMARKS = ("name", "link", "type")
@@ -31,7 +33,8 @@ REMOTE = "realdebrid"
 
 _DIRECTORY, _FILE, _LINK, _OTHER = "directory", "file", "link", "other"
 _TYPES = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-_OURS = {os.path.basename(STAGING), os.path.basename(KEPT), "identity.json"}
+# What is among the pinned copies, `vfs.pins` knows.
+_OURS = {os.path.basename(STAGING), os.path.basename(KEPT), "pinned", "identity.json"}
 _NAME_MAX = 255
 # What is said of two files of one path, and what can be done about them.
 _TOLD: Mapping[str, tuple[str, Mend]] = {

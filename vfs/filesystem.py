@@ -7,7 +7,7 @@ leading slash. No method waits for the network but `read`.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
@@ -46,6 +46,8 @@ class FileSystem:
         self._handles = Handles()
         self._unchanged = Unchanged()
         self.passthrough = Passthrough(passthrough_room)
+        self.pid_of_caller: Callable[[], int] = lambda: 0
+        """For which process the present thread works; the adapter knows."""
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
@@ -173,7 +175,7 @@ class FileSystem:
         fh = self._handles.add(path, handle)
         way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
         # The kernel refuses both together, and what it reads itself it caches as the drive's file.
-        unchanged = handle.immutable or (not way.backing and self._unchanged.since_last_open(path, handle.stat()))
+        unchanged = not way.backing and (handle.immutable or self._unchanged.since_last_open(path, handle.stat()))
         return Opened(fh, unchanged, way)
 
     def fstat(self, fh: int, as_it_is: bool = False) -> Attr:

@@ -121,6 +121,7 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         config.negative_timeout = 0
         self._forgetter = Forgetter(mfusepy._libfuse, mfusepy._libfuse.fuse_get_context().contents.fuse)
         self._fs.shown.forget = self._forgetter.forget
+        self._fs.pid_of_caller = _pid_of_caller
         threading.Thread(target=self._started, name="mounted", daemon=True).start()
 
     def _want(self, conn: Any) -> None:
@@ -321,6 +322,11 @@ def _session_fd() -> Callable[[], int]:
     library.fuse_session_fd.argtypes = (ctypes.c_void_p,)
     session = library.fuse_get_session(fuse)
     return lambda: int(library.fuse_session_fd(session))
+
+
+def _pid_of_caller() -> int:
+    """The process, or thread, for which the present call of libfuse is; 0 if the kernel does not tell."""
+    return int(mfusepy.fuse_get_context()[2])
 
 
 def _fill(fip: Any, opened: Opened) -> None:

@@ -137,6 +137,10 @@ class LocalHandle(Handle):
             os.close(self.fd)
             self.branch.closed(self._ino, self)
 
+    def named(self, path: str) -> None:
+        """From now on its changes are reported of this name."""
+        self._path = path
+
     # While the file moves to another drive.
 
     @contextlib.contextmanager

@@ -383,7 +383,7 @@ def insert_name(change: Change, above: Directory, name: str, node: Node) -> None
 
 
 def _delete_node(change: Change, node: Node) -> None:
-    for table in ("xattr", "content", "node"):
+    for table in ("xattr", "content", "digest", "node"):
         change.db.execute(f"DELETE FROM {table} WHERE ino = ?", (node.ino,))
 
 

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-SCHEMA = 2
+SCHEMA = 3
 ROOT = 1
 
 
@@ -47,6 +47,23 @@ CREATE TABLE intent (
     kind TEXT NOT NULL,                 -- who understands the record: 'union' | 'move'
     record TEXT NOT NULL                -- JSON; names as their bytes in base64
 );
+"""
+
+_PIN = """
+-- Local copies of remote files, in .mediapool/pinned/ of a drive. A row without its file: the copy is to be removed.
+CREATE TABLE pin (
+    ino INTEGER PRIMARY KEY,            -- of the remote file
+    kind TEXT NOT NULL,                 -- its content, as in the table of that name
+    id TEXT NOT NULL,
+    part TEXT NOT NULL,
+    goal TEXT NOT NULL,                 -- 'pin' | 'download', to become an ordinary file | 'unpin', to be removed
+    drive INTEGER NOT NULL,             -- its number; 0 while none is chosen
+    token TEXT NOT NULL,                -- the name of the copy there, and with '.sums' that of its checksums
+    digest BLOB,                        -- xxh3-128 of all its bytes once it is whole, else NULL
+    mtime_ns INTEGER NOT NULL           -- of the copy when it was compared
+);
+-- The xxh3-128 of all bytes of remote files that were once pinned.
+CREATE TABLE digest (ino INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 """
 
 # The reference of the format. Times are ns since 1970, sizes bytes, names raw bytes.
@@ -121,11 +138,12 @@ CREATE TABLE alias (
     PRIMARY KEY (drive, ino)
 ) WITHOUT ROWID;
 {_INTENT}
+{_PIN}
 COMMIT;
 """
 
 # How a database of the format before becomes one of the next: format -> what to run.
-_UPGRADES = {1: _INTENT}
+_UPGRADES = {1: _INTENT, 2: _PIN}
 
 
 class NamesDb:

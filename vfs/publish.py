@@ -1,12 +1,13 @@
 """How torrents come into the tree: hostile names made safe, clashes resolved, everything visible at once."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from vfs.library import Key
 from vfs.lookup import parent_of
 from vfs.names import Names
+from vfs.nodes import Directory, Node, RemoteFile
 from vfs.planting import NewFile, Owner, make_directories, plant
 from vfs.remote import RemoteBranch
 from vfs.safenames import safe, safe_path, unclash
@@ -55,6 +56,17 @@ class Publisher:
                 plant(self._names, addition, parent, last, _placed(files), self._owner)
                 return path
 
+    def stand_in(self, addition: str, other: str) -> None:
+        """`addition` stands in for `other`: published where that was, if it was, with no names of its own."""
+        path = self._names.published_path(other)
+        if path is not None:
+            with self._names.changing() as change:
+                self._names.note_published(change, addition, path)
+
+    def files_below(self, path: str) -> list[tuple[str, Key]]:
+        """The remote files at or below `path`, by their names in order; ENOENT if no remote name is there."""
+        return sorted(_files_below(path, self._names.get(path)))
+
     def named(self, info_hash: str) -> bool:
         """Whether any file of this torrent has a name in the tree."""
         return bool(self._names.files_of(info_hash))
@@ -62,6 +74,13 @@ class Publisher:
     def names(self, info_hash: str) -> list[str]:
         """The paths of all names of all files of this torrent."""
         return sorted(self._names.paths_of(self._names.files_of(info_hash)))
+
+    def names_of(self, info_hash: str, file_id: int) -> list[str]:
+        """The paths of all names of one file of a torrent, or of those inside it; 0: of what all lie in."""
+        files = self._names.files_of(info_hash)
+        if file_id:
+            files = [each for each in files if each.key[2].split("/")[0] == str(file_id)]
+        return sorted(self._names.paths_of(files))
 
     def withdraw(self, info_hash: str) -> list[str]:
         """Take away all names of all files of this torrent, and folders that are empty then; the paths removed."""
@@ -82,6 +101,14 @@ class Publisher:
             except OSError:
                 return
             folder = parent_of(folder)
+
+
+def _files_below(path: str, node: Node) -> Iterator[tuple[str, Key]]:
+    if isinstance(node, RemoteFile):
+        yield path, node.key
+    elif isinstance(node, Directory):
+        for name, child in node.children.copy().items():
+            yield from _files_below(f"{path}/{name}".lstrip("/"), child)
 
 
 class _Taken:

@@ -4,23 +4,51 @@ import errno
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
+from typing import Protocol
 
 from vfs.attr import Attr, Caller
-from vfs.branch import Branch, Folder, Handle, Moved, error
+from vfs.branch import Branch, Folder, Moved, error
 from vfs.library import ByteStream, Key
+from vfs.localhandle import LocalHandle
 from vfs.names import Names
 from vfs.nodes import Node, RemoteFile
 from vfs.openfiles import OpenFiles
-from vfs.reader import Reader, RemoteReader
+from vfs.reader import Reader
+from vfs.remotehandle import RemoteHandle
 
 log = logging.getLogger(__name__)
 
 RENAME_EXCHANGE = 2
-# The kernel asks at once a second time, for the one page it needs, when its read-ahead has failed. That read shall not
-# wait as long again: within so many seconds of a failure that took longer than this, it fails like the first.
-_PATIENCE = 1.0
+
+
+class Copies(Protocol):
+    """Local copies of remote files; `vfs.pins.Pins` has them."""
+
+    def open(self, node: RemoteFile) -> LocalHandle | None:
+        """The whole copy of the file, open for reading; None if there is none that can be used now."""
+        ...
+
+    def twin(self, node: RemoteFile) -> LocalHandle | None:
+        """A whole copy of another file that surely has the same bytes; None if there is none."""
+        ...
+
+    def forget(self, node: RemoteFile) -> None:
+        """The last name of the file is gone, and its last handle closed."""
+        ...
+
+
+class NoCopies:
+    """For a tree that keeps none."""
+
+    def open(self, node: RemoteFile) -> LocalHandle | None:
+        return None
+
+    def twin(self, node: RemoteFile) -> LocalHandle | None:
+        return None
+
+    def forget(self, node: RemoteFile) -> None:
+        return None
 
 
 class RemoteBranch(Branch):
@@ -34,6 +62,9 @@ class RemoteBranch(Branch):
         self.names = names
         self._reader = reader
         self._released = released
+        self.copies: Copies = NoCopies()
+        # Told of each read of remote content, in the thread that does it; EIO, and it is not done.
+        self.reading: Callable[[Key], None] = lambda key: None
         self._lock = threading.Lock()
         self._open: OpenFiles[RemoteHandle] = OpenFiles()
         self._nodes: dict[int, RemoteFile] = {}  # those that are open
@@ -56,7 +87,7 @@ class RemoteBranch(Branch):
         children = list(directory.children.items())
         return Folder(directory.attr(), ((name, node.attr()) for name, node in children))
 
-    def open(self, path: str, flags: int) -> Handle:
+    def open(self, path: str, flags: int) -> RemoteHandle:
         node = self._node(path)
         if not isinstance(node, RemoteFile):
             raise error(errno.EISDIR, path)
@@ -66,7 +97,30 @@ class RemoteBranch(Branch):
         with self._lock:
             self._nodes[node.ino] = node
             self._open.opened(node.ino, handle)
+        # Only now, so that a copy that is whole from this moment on is found here or finds this handle.
+        self.use_copy(node, handle)
         return handle
+
+    def use_copy(self, node: RemoteFile, handle: RemoteHandle) -> None:
+        """Let an open handle read from the local copy from now on, if there is one."""
+        copy = None if handle.has_copy else self.copies.open(node)
+        if copy is not None and not handle.use(copy):
+            copy.close()
+
+    def use_twin(self, node: RemoteFile, handle: RemoteHandle) -> bool:
+        """The provider failed: let the handle read from an identical copy from now on, if there is one."""
+        copy = self.copies.twin(node)
+        if copy is None:
+            return False
+        if not handle.use(copy, twin=True):
+            copy.close()
+            return False
+        log.warning("file %d cannot be had from the provider; an identical local copy is read instead", node.ino)
+        return True
+
+    def handles(self, node: RemoteFile) -> list[RemoteHandle]:
+        """Those of the file that are open now."""
+        return self._open.handles(node.ino)
 
     def _not_writable(self, path: str) -> OSError:
         log.warning("%s lies at the provider and cannot be written to; write a new file beside it", path)
@@ -161,7 +215,7 @@ class RemoteBranch(Branch):
 
     # What is open, and what is let go.
 
-    def closed(self, node: RemoteFile, handle: "RemoteHandle") -> None:
+    def closed(self, node: RemoteFile, handle: RemoteHandle) -> None:
         """One handle of the file is closed."""
         with self._lock:
             if not self._open.closed(node.ino, handle):
@@ -177,57 +231,12 @@ class RemoteBranch(Branch):
     def settle(self, node: RemoteFile) -> None:
         """Let the content go if no name and no handle is left of it."""
         if node.nlink == 0 and not self._open.is_open(node.ino):
-            self._released(node.key)
+            self.copies.forget(node)
+            self.let_go(node.key)
 
-
-class RemoteHandle(Handle):
-    """One open remote file."""
-
-    immutable = True
-
-    def __init__(self, branch: RemoteBranch, node: RemoteFile, reader: RemoteReader) -> None:
-        self.ino = node.ino
-        self._branch = branch
-        self._node = node
-        self._reader = reader
-        self._failed = (0, 0, 0.0)  # bytes [begin, end) that were waited for in vain, and until when that counts
-
-    def stat(self) -> Attr:
-        return self._node.attr()
-
-    def read(self, size: int, offset: int) -> bytes:
-        begun = time.monotonic()
-        begin, end, until = self._failed
-        if begun < until and begin <= offset < end:
-            raise error(errno.EIO)
-        try:
-            return self._reader.read(size, offset)
-        except OSError as cause:
-            if (now := time.monotonic()) > begun + _PATIENCE:
-                self._failed = (offset, offset + size, now + _PATIENCE)
-            # Programs know what an input/output error is; a time-out or "try again" of a disk they do not expect.
-            raise OSError(errno.EIO, cause.strerror) from cause
-
-    def seek(self, offset: int, whence: int) -> int:
-        if offset >= self._node.size:
-            raise error(errno.ENXIO)
-        return offset if whence == os.SEEK_DATA else self._node.size
-
-    def chmod(self, mode: int) -> None:
-        self._branch.names.set_mode(self._node, mode)
-
-    def chown(self, uid: int, gid: int) -> None:
-        self._branch.names.set_owner(self._node, uid, gid)
-
-    def utime(self, atime_ns: int, mtime_ns: int) -> None:
-        self._branch.names.set_times(self._node, atime_ns, mtime_ns)
-
-    def fsync(self, data_only: bool) -> None:
-        self._branch.names.barrier()
-
-    def close(self) -> None:
-        self._reader.close()
-        self._branch.closed(self._node, self)
+    def let_go(self, key: Key) -> None:
+        """Tell that this content has neither a name nor an open handle; may be repeated."""
+        self._released(key)
 
 
 class NoLibrary:

@@ -136,6 +136,10 @@ class Union(Branch):
             self._must_be_new(path)
             return self._place(path, lambda branch: branch.create(path, flags, mode, caller))
 
+    def make_parents(self, branch: Branch, path: str) -> None:
+        """Make the folders above `path` on this branch, as they are shown elsewhere; the caller holds the locks."""
+        self._parents.make(branch, path)
+
     def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
         with self.locks(path):
             self._must_be_new(path)

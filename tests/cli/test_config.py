@@ -1,5 +1,6 @@
 """The configuration: keys, environment, refusals in words, secrets, and the promises of docs/using.md."""
 
+import json
 import os
 import re
 import tomllib
@@ -236,7 +237,10 @@ def test_the_environment_goes_before_the_file() -> None:
 def test_every_key_can_come_from_the_environment() -> None:
     examples = {key: tomllib.loads(f"x = {example}")["x"] for key, (_, _, example) in documented().items()}
     singles = {place: value for place, value in examples.items() if place[0] != "drive"}
-    environ = {f"MEDIAPOOL_{section}__{key}".upper(): str(value) for (section, key), value in singles.items()}
+    environ = {
+        f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, dict) else str(value)
+        for (section, key), value in singles.items()
+    }
     config = parse("", None, environ)
     for section, key in singles:
         assert getattr(getattr(config, section), key) != getattr(getattr(parse(""), section), key) or key in (

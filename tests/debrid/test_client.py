@@ -14,8 +14,9 @@ import pytest
 
 from debrid import errors
 from debrid.client import Client
-from debrid.errors import DebridError, RateLimited, Unavailable, WrongShape, api_error, cdn_error
+from debrid.errors import DebridError, RateLimited, Unavailable, WrongShape
 from debrid.limits import Limits
+from debrid.reactions import api_error, cdn_error
 from debrid.simulator import Simulator
 from debrid.transport import Answer, Budget, Interrupt, exchange
 

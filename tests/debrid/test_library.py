@@ -309,6 +309,10 @@ def test_an_unknown_link_costs_one_info_call(
     assert sim.count("GET", "/torrents/info") == 1
 
 
+def test_a_lost_database_is_no_reason_to_fail(library: Library, film: SimTorrent) -> None:
+    assert fetch(library, ("torrent", film.hash, "1"), 0, 50) == DATA[:50]
+
+
 def test_an_addition_that_left_is_passed_over(
     sim: Simulator, client: Client, library: Library, store: Store, film: SimTorrent
 ) -> None:
@@ -323,7 +327,11 @@ def test_an_addition_that_left_is_passed_over(
 @pytest.mark.parametrize(
     "key", [("torrent", "0" * 40, "1"), ("torrent", "0" * 40, "1/inner"), ("link", "abc", ""), ("?", "", "")]
 )
-def test_unknown_keys(sim: Simulator, library: Library, key: Key) -> None:
+def test_unknown_keys(
+    sim: Simulator, library: Library, store: Store, film: SimTorrent, client: Client, key: Key
+) -> None:
+    known(film, client, store)
+    sim.journal_clear()
     fails(lambda: library.stream(key, 0, 10), "not known|no such kind")
     assert sim.journal == []
 

@@ -213,21 +213,6 @@ def test_a_dead_link_among_them_is_passed_over(sim: Simulator, torrents: Torrent
     assert "/a.mkv, /b.mkv" in listed(torrents, torrent).problem
 
 
-def test_a_packed_torrent_is_not_published_and_says_why(
-    sim: Simulator, torrents: Torrents, tree: FakeTree, clock: Clock
-) -> None:
-    torrent = old(sim, "Packed", {"/a.mkv": FILM, "/a.srt": b"text"}, rar=True)
-    good = old(sim, "Good", {"/b.mkv": FILM})
-    for _ in range(3):
-        torrents.poll()
-    assert list(tree.additions) == [f"realdebrid:{good.id}"]
-    assert listed(torrents, torrent).problem == "Real-Debrid packed its 2 files into one RAR"
-    assert infos(sim) == 2
-    clock.now += 7 * 3600
-    torrents.poll()
-    assert infos(sim) == 3
-
-
 def test_lost_content_is_looked_at_again_after_hours(
     sim: Simulator, torrents: Torrents, tree: FakeTree, clock: Clock
 ) -> None:

@@ -179,12 +179,12 @@ def test_odd_names_types_and_links(pool: Pool) -> None:
 
 def test_leftovers_in_the_folder_of_a_drive(pool: Pool) -> None:
     hidden = pool.paths[0] / ".mediapool"
-    for name in ("moving", "names", "pinned"):
+    for name in ("moving", "names", "pinned", "other"):
         (hidden / name).mkdir()
     for name in ("names/x.json", "names/x.db.new", "pinned/content", "identity.json.0123"):
         (hidden / name).touch()
     kept = {path for _, path in found(pool)}
-    assert kept == {f"{KEPT}/x.db.new", ".mediapool/pinned", ".mediapool/identity.json.0123"}
+    assert kept == {f"{KEPT}/x.db.new", ".mediapool/other", ".mediapool/identity.json.0123"}
     assert all(not one.mend for one in found(pool).values())
 
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from vfs import remote
+from vfs import remotehandle
 from vfs.nodes import RemoteFile
-from vfs.remote import RemoteHandle
+from vfs.remotehandle import RemoteHandle
 
 
 class Slow:
@@ -15,7 +15,7 @@ class Slow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, takes: float) -> None:
         self.now, self.takes, self.asked = 100.0, takes, 0
-        monkeypatch.setattr(remote, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(remotehandle, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def read(self, size: int, offset: int) -> bytes:
         self.asked += 1
@@ -24,7 +24,8 @@ class Slow:
 
     def handle(self) -> RemoteHandle:
         file = RemoteFile(7, 0o100644, 0, 0, (0, 0, 0), 1 << 30, ("torrent", "c0ffee", "1"))
-        return RemoteHandle(None, file, self)  # type: ignore[arg-type]
+        branch = SimpleNamespace(reading=lambda key: None, use_twin=lambda node, handle: False)
+        return RemoteHandle(branch, file, self)  # type: ignore[arg-type]
 
 
 def fails(handle: RemoteHandle, size: int, offset: int) -> None:
