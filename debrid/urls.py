@@ -107,6 +107,7 @@ class Urls:
         # URLs, and until when they are good, that the store had no room for: reading goes on without it.
         self._unkept: dict[tuple[str, int], tuple[str, float]] = {}
         self._later: dict[tuple[str, int], tuple[DebridError, float]] = {}  # what is not asked for before a time
+        self._empty_until = 0.0  # an account without torrents is believed to be until then
 
     def is_failing(self, file: StoredFile) -> bool:
         """The provider said that it cannot be had, and it is not time yet to ask again."""
@@ -189,8 +190,9 @@ class Urls:
             raise errors.HosterBusy(f"{error}; asked again later")
 
     def _ask(self, info_hash: str, file_id: int, budget: Budget) -> None:
-        if not self._store.torrents():  # a new debrid.db, before the first poll
+        if not self._store.torrents() and self._clock() >= self._empty_until:  # a new debrid.db, before the first poll
             self._store.saw(self._client.torrents(budget).items, self._clock())
+            self._empty_until = self._clock() + RETRY_SECONDS
         for addition in self._store.additions_of(info_hash):
             if addition.missing:
                 continue
