@@ -54,10 +54,22 @@ class RemoteReader:
 
         OSError: EIO (or the library's errno) if the bytes cannot be had within the reader's deadline.
         """
+        parts = self._parts(size, offset)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """As `read`, into a buffer; how many bytes of it are filled."""
+        filled = 0
+        for part in self._parts(len(buffer), offset):
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+    def _parts(self, size: int, offset: int) -> list[Buffer]:
         if size < 0 or offset < 0:
             raise OSError(errno.EINVAL, "negative size or offset")
         extent = clamp(offset, size, self.file.length)
-        return self._reader.read(self, extent) if extent.size else b""
+        return self._reader.read(self, extent) if extent.size else []
 
     def close(self) -> None:
         """Stop everything that only this handle wants. Never waits; a second call does nothing."""
@@ -155,15 +167,15 @@ class Reader:
             self._memory.forget()
             self._files.clear()
 
-    def read(self, handle: RemoteReader, extent: Extent) -> bytes:
-        """The bytes of an extent that lies inside the file."""
+    def read(self, handle: RemoteReader, extent: Extent) -> list[Buffer]:
+        """The bytes of an extent that lies inside the file, in parts that are not copied."""
         until = time.monotonic() + self._deadline
         with self._lock:
             self._check_open(handle)
             run, over = handle.run_of(extent)
             self._fetcher.part(handle.file, over)
         try:
-            parts = self._parts(handle, run, extent, until)
+            return self._parts(handle, run, extent, until)
         except OSError as error:
             self._failures.warn("reading %s failed: %s", handle.file.key, error)
             with self._lock:
@@ -171,7 +183,6 @@ class Reader:
             raise
         finally:
             self._fetcher.settle()
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def _check_open(self, handle: RemoteReader) -> None:
         if handle.closed or not self._open:

@@ -5,7 +5,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from vfs.attr import Attr, Caller
 from vfs.branch import Branch, Folder, Handle, Moved, error
@@ -196,12 +197,22 @@ class RemoteHandle(Handle):
         return self._node.attr()
 
     def read(self, size: int, offset: int) -> bytes:
+        with self._failing_once(size, offset):
+            return self._reader.read(size, offset)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        with self._failing_once(len(buffer), offset):
+            return self._reader.read_into(buffer, offset)
+
+    @contextmanager
+    def _failing_once(self, size: int, offset: int) -> Iterator[None]:
+        """EIO for whatever goes wrong in the block, which is not tried where it was waited for in vain just before."""
         begun = time.monotonic()
         begin, end, until = self._failed
         if begun < until and begin <= offset < end:
             raise error(errno.EIO)
         try:
-            return self._reader.read(size, offset)
+            yield
         except OSError as cause:
             if (now := time.monotonic()) > begun + _PATIENCE:
                 self._failed = (offset, offset + size, now + _PATIENCE)

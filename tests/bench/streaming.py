@@ -130,7 +130,6 @@ def media_facts(mount: StreamMount, turn: Round) -> Iterator[Sample]:
 def in_order(mount: StreamMount, turn: Round) -> Iterator[Sample]:
     """A big file in blocks of 1 MiB, and again: by those pages the kernel kept, and without them."""
     prefix, (name,) = turn.speed.name, turn.names("order")
-    _forget_pages()
     turn.provider.forget()
     served = mount.cpu()
     yield _sample(f"{prefix} order", _read_through(mount, name, turn))
