@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 STREAMS = 32  # open at once to read ahead, of all files together: what one host of the provider allows
 STREAMS_AT_EASE = 2  # of a handle that is served in time: one place and its next segment, or two places
+SLOW_TO_ANSWER = 0.02  # s before a response: with more of them, half of a handle's streams only wait for theirs
 RESTING = 2.0  # s without work after which a stream makes way for another one
 
 
 class Fetcher:
-    """The streams of all files: `most` for reads that wait, `parallel` for one starved handle."""
+    """The streams of all files: `most` for reads that wait, `parallel` that bring bytes to one starved handle."""
 
     def __init__(self, memory: Memory, most: int, parallel: int) -> None:
         self.memory = memory
@@ -32,6 +33,7 @@ class Fetcher:
         self._most = most
         self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
         self._parallel = max(parallel, STREAMS_AT_EASE)
+        self._opening = 0.0  # s that the library took lately until a response was there
         self._busy = 0  # runs with streams
         self._fetched = 0  # by streams that have ended
         self._todo: list[Callable[[], object]] = []
@@ -45,6 +47,18 @@ class Fetcher:
     def share(self) -> int:
         """Bytes that one run may have ahead of its reader: half of all is for what was read lately."""
         return self.memory.limit // 2 // max(1, self._busy)
+
+    @property
+    def parallel(self) -> int:
+        """How many streams a starved handle may have: twice as many where responses are long in coming.
+
+        Ranges are short, as what is fetched ahead has to fit the memory, so those take as long to come as to read.
+        """
+        return self._parallel * (2 if self._opening > SLOW_TO_ANSWER else 1)
+
+    def opened(self, seconds: float) -> None:
+        """What streams call when their response is there, `seconds` after they asked for it."""
+        self._opening += (seconds - self._opening) / 4
 
     def _check(self) -> None:
         """OSError if there are more calls of the library than any number of patient readers explains."""
@@ -60,14 +74,15 @@ class Fetcher:
         now = time.monotonic()
         stream = file.joinable(extent.start)
         missing = list(file.missing(*extent))
-        segment = run.segment(now, run.window(now, self.share), self._parallel)
+        segment = run.segment(now, run.window(now, self.share), self.parallel)
         stop = ceil(extent.start + segment, run.unit, file.length)
         if not stream:
             if not ahead:
                 self._check()
             if not segment or not self.may_open(file, run, runs, now):
                 stop = 0
-            stream = self._open(file, Extent(extent.start, max(missing[-1].stop, stop)), run)
+            stop = max(missing[-1].stop, file.lacking(extent.start, stop))
+            stream = self._open(file, Extent(extent.start, stop), run)
         elif run.starved(now):
             stream.stop = min(stream.stop, max(missing[-1].stop, stop))  # others can begin behind it
         stream.runs.add(run)
@@ -79,7 +94,7 @@ class Fetcher:
     def may_open(self, file: OpenFile, run: Run, runs: Iterable[Run], now: float) -> bool:
         """Whether a handle with these `runs` may read ahead by one more stream; one at rest makes way."""
         own = [stream for stream in file.streams if not stream.runs.isdisjoint(runs)]
-        if len(own) >= (self._parallel if run.starved(now) else STREAMS_AT_EASE):
+        if len(own) >= (self.parallel if run.starved(now) else STREAMS_AT_EASE):
             return self._make_way(own)
         return len(self.streams) < self._most_ahead or self._make_way(self.streams)
 

@@ -119,7 +119,7 @@ class Reader:
         self._deadline = deadline
         self._max_waiting = max_waiting
         self._fetcher = Fetcher(self._memory, max_waiting, parallel)
-        self._fetcher.supply = Supply(library, cache, idle, self._fetcher.ended)
+        self._fetcher.supply = Supply(library, cache, idle, self._fetcher.opened, self._fetcher.ended)
         self._files: dict[tuple[Key, int], OpenFile] = {}
         self._waiting = 0
         self._served = {"memory": 0, "disk": 0, "network": 0}

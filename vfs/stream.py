@@ -107,7 +107,8 @@ class Memory:
     """The blocks that hold bytes, at most `limit` bytes of them.
 
     Complete ones are dropped when room is needed: first those that a sequential reader has left behind, then
-    those used longest ago. One that is being filled stays until its stream has finished or failed.
+    those used longest ago. One that is being filled stays until its stream has finished or failed. Of those that
+    were read to the end in order an eighth of `limit` stays at most: the kernel and the disk cache have them too.
     """
 
     def __init__(self, limit: int) -> None:
@@ -116,6 +117,7 @@ class Memory:
         self.used = 0
         self._room = threading.Condition(self.lock)
         self._spent: OrderedDict[Block, None] = OrderedDict()
+        self._behind = 0  # bytes of the spent ones
         self._fresh: OrderedDict[Block, None] = OrderedDict()
 
     def _make_room(self, size: int) -> bool:
@@ -129,6 +131,8 @@ class Memory:
         if not blocks:
             return False
         block, _ = blocks.popitem(last=False)
+        if blocks is self._spent:
+            self._behind -= block.extent.size
         block.unregister()
         self.used -= block.extent.size
         return True
@@ -161,10 +165,19 @@ class Memory:
 
     def touch(self, block: Block, spent: bool) -> None:
         """Locked. A block was read, to its end by a reader that goes on if `spent`."""
-        if block in self._fresh or block in self._spent:
-            self._fresh.pop(block, None)
-            self._spent.pop(block, None)
-            (self._spent if spent else self._fresh)[block] = None
+        if block in self._fresh:
+            del self._fresh[block]
+        elif block in self._spent:
+            del self._spent[block]
+            self._behind -= block.extent.size
+        else:
+            return
+        (self._spent if spent else self._fresh)[block] = None
+        if spent:
+            self._behind += block.extent.size
+            while self._behind > self.limit // 8:
+                self._drop()
+            self._room.notify_all()
 
     def wake(self) -> None:
         """Locked. Let streams that wait for room see that they are abandoned."""
@@ -207,6 +220,19 @@ class OpenFile:
             start = block.extent.stop
         return start
 
+    def lacking(self, start: int, stop: int) -> int:
+        """Locked. How far a new stream from `start` is of use: at most to `stop`, and not over what others bring.
+
+        What is there already it may read anew, if that costs less than another response.
+        """
+        known = 0
+        for number in numbers(Extent(start, stop)):
+            block = self.blocks.get(number)
+            known = known + 1 if block else 0
+            if block and (block.stream or known * PIECE > GAP):
+                return max(start, (number + 1 - known) * PIECE)
+        return stop
+
     def joinable(self, offset: int) -> "Stream | None":
         """Locked. The stream that comes to `offset` next, or so soon that a new one is no faster."""
         for stream in self.streams:
@@ -222,6 +248,7 @@ class Supply:
     library: RemoteLibrary
     cache: ChunkCache
     idle: float
+    opened: Callable[[float], None]  # called locked, with the seconds that a response was in coming
     ended: "Callable[[Stream], None]"  # called locked, once, when no call of the library is under way any more
 
 
@@ -299,10 +326,12 @@ class Stream:
 
     def _connect(self) -> None:
         start = self._position
+        begun = time.monotonic()
         source = self._supply.library.stream(self.file.key, start, self.stop - start)
         with self._lock:
             self._source = source
             self.progress = time.monotonic()
+            self._supply.opened(self.progress - begun)
 
     def _next(self) -> Block | None:
         """The block to fill now, with room for it; None when there is nothing more to do."""

@@ -124,6 +124,7 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise DamagedError(filename)
         try:
             with open(os.path.join(self._directory, filename), "rb", buffering=0) as file:
+                _read_at_once(file.fileno())
                 data = file.readall()
                 _drop_pages(file.fileno())
         except OSError as error:
@@ -144,6 +145,12 @@ def _drop_pages(fd: int) -> None:
     """Have the kernel write back what is dirty of a file, without waiting, and forget what is clean."""
     with contextlib.suppress(OSError):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read_at_once(fd: int) -> None:
+    """Have the kernel ask the disk for a whole file, not for a little more each time."""
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class Usage(NamedTuple):

@@ -149,7 +149,7 @@ def test_only_a_long_run_that_waits_again_and_again_is_starved() -> None:
     assert not run.starved(10.3)
     run.wait(10.3)
     assert run.starved(10.4)
-    assert run.window(10.4, 1 << 40) == 32 * CHUNK
+    assert run.window(10.4, 1 << 40) == 64 * CHUNK
     assert run.segment(10.4, 64 * CHUNK, 4) == 16 * CHUNK
     assert run.segment(10.4, 16 * CHUNK, 4) == 8 * CHUNK
     assert not run.starved(13.0), "it has not waited for a while"

@@ -23,7 +23,7 @@ class Bench:
         self.memory = Memory(limit)
         self.file = OpenFile(FILM, LENGTH, self.memory)
         self.ended: list[Stream] = []
-        self.supply = Supply(self.source, ChunkCache("", 0), idle, self.ended.append)
+        self.supply = Supply(self.source, ChunkCache("", 0), idle, lambda seconds: None, self.ended.append)
         self.threads: list[threading.Thread] = []
 
     def stream(self, start: int, stop: int, *plan: tuple[int, int]) -> tuple[Stream, list[Block]]:
