@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable
 
 from vfs.chunks import CHUNK, Extent, Run, ceil
 from vfs.library import ByteStream
-from vfs.stream import Memory, OpenFile, Stream, Supply
+from vfs.memory import Memory
+from vfs.stream import OpenFile, Stream, Supply
 
 log = logging.getLogger(__name__)
 
 STREAMS = 32  # open at once to read ahead, of all files together: what one host of the provider allows
 STREAMS_AT_EASE = 2  # of a handle that is served in time: one place and its next segment, or two places
 SLOW_TO_ANSWER = 0.02  # s before a response: with more of them, half of a handle's streams only wait for theirs
+LATELY = 5.0  # s for which a run that does not go on keeps its share of the memory
 RESTING = 2.0  # s without work after which a stream makes way for another one
 
 
@@ -34,7 +36,8 @@ class Fetcher:
         self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
         self._parallel = max(parallel, STREAMS_AT_EASE)
         self._opening = 0.0  # s that the library took lately until a response was there
-        self._busy = 0  # runs with streams
+        self._lately: dict[Run, float] = {}  # when (s, monotonic) each run that goes on asked for its share
+        self._count_again = 0.0
         self._fetched = 0  # by streams that have ended
         self._todo: list[Callable[[], object]] = []
 
@@ -43,10 +46,14 @@ class Fetcher:
         """Bytes that the library delivered."""
         return self._fetched + sum(stream.fetched for stream in self.streams)
 
-    @property
-    def share(self) -> int:
-        """Bytes that one run may have ahead of its reader: half of all is for what was read lately."""
-        return self.memory.limit // 2 // max(1, self._busy)
+    def share(self, run: Run, now: float) -> int:
+        """Bytes that `run` may have ahead of its reader: half of all is for those that read on lately, together."""
+        if run.reads > 1:
+            self._lately[run] = now
+        if now >= self._count_again:
+            self._count_again = now + 1.0
+            self._lately = {each: when for each, when in self._lately.items() if when > now - LATELY}
+        return self.memory.limit // 2 // max(1, len(self._lately))
 
     @property
     def parallel(self) -> int:
@@ -74,7 +81,7 @@ class Fetcher:
         now = time.monotonic()
         stream = file.joinable(extent.start)
         missing = list(file.missing(*extent))
-        segment = run.segment(now, run.window(now, self.share), self.parallel)
+        segment = run.segment(now, run.window(now, self.share(run, now)), self.parallel)
         stop = ceil(extent.start + segment, run.unit, file.length)
         if not stream:
             if not ahead:
@@ -89,7 +96,6 @@ class Fetcher:
         for part in missing:
             if part.start < stream.stop:
                 stream.plan(Extent(part.start, min(part.stop, stream.stop)), ahead)
-        self._count()
 
     def may_open(self, file: OpenFile, run: Run, runs: Iterable[Run], now: float) -> bool:
         """Whether a handle with these `runs` may read ahead by one more stream; one at rest makes way."""
@@ -119,11 +125,11 @@ class Fetcher:
             return
         for run in runs:
             run.give_up()
+            self._lately.pop(run, None)
         for stream in list(file.streams):
             if not stream.runs.isdisjoint(runs):
                 stream.runs.difference_update(runs)
                 self.drop_unwanted(stream)
-        self._count()
 
     def drop_unwanted(self, stream: Stream) -> None:
         if not (stream.runs or stream.waiting or stream.abandoned):
@@ -139,10 +145,6 @@ class Fetcher:
         """What streams call when they have ended."""
         del self.streams[stream]
         self._fetched += stream.fetched
-        self._count()
-
-    def _count(self) -> None:
-        self._busy = len({run for stream in self.streams for run in stream.runs})
 
     # Without the lock
 

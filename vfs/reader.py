@@ -5,7 +5,7 @@ library. How a handle has read so far decides how much to ask for: exact pieces 
 on, long ranges with a window ahead that grows, up to several at once for a reader that waits all the same
 (`chunks.Run`).
 
-Lock order: `Memory.lock` (see stream.py) guards everything here too; it is never held during I/O, while a
+Lock order: `Memory.lock` (see memory.py) guards everything here too; it is never held during I/O, while a
 thread starts, or while the disk cache is called.
 """
 
@@ -18,7 +18,8 @@ from vfs.cache import ChunkCache, Throttle
 from vfs.chunks import CHUNK, PIECE, Extent, Run, ceil, chunk_at, clamp, floor
 from vfs.fetcher import Fetcher
 from vfs.library import Key, RemoteLibrary
-from vfs.stream import Block, Memory, OpenFile, Supply
+from vfs.memory import Memory
+from vfs.stream import Block, OpenFile, Supply
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
@@ -299,7 +300,7 @@ class Reader:
         file = handle.file
         with self._lock:
             now = time.monotonic()
-            window = run.window(now, self._fetcher.share)
+            window = run.window(now, self._fetcher.share(run, now))
             target = ceil(extent.stop + window, run.unit, file.length) if window else 0
             run.frontier = file.present(max(run.frontier, floor(extent.start, PIECE)), target)
             if run.frontier >= target or handle.closed or not self._open:

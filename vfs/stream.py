@@ -1,4 +1,4 @@
-"""Bytes on their way: `Block`s of a remote file in memory, `Memory` to bound them, `Stream` to fill them.
+"""Bytes on their way: `Block`s of a remote file in memory, `Stream` to fill them; `Memory` bounds them.
 
 A block is in the map of its file from the moment it is planned, so whoever wants its bytes finds it there and
 waits: one download per byte however many readers. A stream fills the blocks planned on it in order from one
@@ -14,13 +14,14 @@ import logging
 import mmap
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, GAP, PIECE, Extent, Run, numbers
 from vfs.library import ByteStream, Key, RemoteLibrary
+from vfs.memory import Memory
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
@@ -101,92 +102,6 @@ class Block:
             self.wanted = min(self.wanted, stop - self.extent.start)
             self.changed.wait(left)
         return True
-
-
-class Memory:
-    """The blocks that hold bytes, at most `limit` bytes of them.
-
-    Complete ones are dropped when room is needed: first those that a sequential reader has left behind, then
-    those used longest ago. One that is being filled stays until its stream has finished or failed. Of those that
-    were read to the end in order an eighth of `limit` stays at most: the kernel and the disk cache have them too.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.lock = threading.Lock()
-        self.limit = limit
-        self.used = 0
-        self._room = threading.Condition(self.lock)
-        self._spent: OrderedDict[Block, None] = OrderedDict()
-        self._behind = 0  # bytes of the spent ones
-        self._fresh: OrderedDict[Block, None] = OrderedDict()
-
-    def _make_room(self, size: int) -> bool:
-        while self.used + size > self.limit:
-            if not self._drop():
-                return False
-        return True
-
-    def _drop(self) -> bool:
-        blocks = self._spent or self._fresh
-        if not blocks:
-            return False
-        block, _ = blocks.popitem(last=False)
-        if blocks is self._spent:
-            self._behind -= block.extent.size
-        block.unregister()
-        self.used -= block.extent.size
-        return True
-
-    def take(self, size: int, wanted: Callable[[], bool]) -> bool:
-        """Locked. Wait for room for `size` bytes and take it; False once they are no longer `wanted`."""
-        while not self._make_room(size):
-            if not wanted():
-                return False
-            self._room.wait()
-        self.used += size
-        return True
-
-    def give_back(self, size: int) -> None:
-        """Locked. Return room that was taken for a block that will not be complete."""
-        self.used -= size
-        self._room.notify_all()
-
-    def keep(self, block: Block) -> None:
-        """Locked. A block that was filled: from now on it may be dropped."""
-        self._fresh[block] = None
-        self._room.notify_all()
-
-    def adopt(self, block: Block) -> None:
-        """Locked. Take in a complete block if there is room; else it serves its reader and is forgotten."""
-        if self._make_room(block.extent.size):
-            self.used += block.extent.size
-            self._fresh[block] = None
-            block.register()
-
-    def touch(self, block: Block, spent: bool) -> None:
-        """Locked. A block was read, to its end by a reader that goes on if `spent`."""
-        if block in self._fresh:
-            del self._fresh[block]
-        elif block in self._spent:
-            del self._spent[block]
-            self._behind -= block.extent.size
-        else:
-            return
-        (self._spent if spent else self._fresh)[block] = None
-        if spent:
-            self._behind += block.extent.size
-            while self._behind > self.limit // 8:
-                self._drop()
-            self._room.notify_all()
-
-    def wake(self) -> None:
-        """Locked. Let streams that wait for room see that they are abandoned."""
-        self._room.notify_all()
-
-    def forget(self) -> None:
-        """Locked. Drop every complete block."""
-        while self._drop():
-            pass
 
 
 @dataclass(slots=True, eq=False)
