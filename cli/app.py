@@ -9,6 +9,7 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
+from cli.caching import Caching, cache_gets, cache_posts
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
@@ -37,6 +38,7 @@ from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
 from vfs.tier import TROUBLE
 from vfs.union import Union
+from vfs.warming import Warmer
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +77,20 @@ class App:
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes)
+        caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
-            {"/api/status": self.status, "/api/debrid/torrents": self.listing, CHECK: self.check.state},
+            {
+                "/api/status": self.status,
+                "/api/debrid/torrents": self.listing,
+                CHECK: self.check.state,
+                **cache_gets(caching),
+            },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
                 "/api/explain": lambda body: self.explain(*explain_wanted(body)),
                 **check_posts(self.check),
+                **cache_posts(caching),
             },
         )
         closing.callback(self.daemon.close)
@@ -104,6 +113,8 @@ class App:
         config = self.config
         self.reader = Reader(library, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
+        self.warmer = Warmer(self.reader)
+        self._closing.callback(self.warmer.close)
         files = self.knowledge.files
         branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
@@ -125,6 +136,7 @@ class App:
                 self.publisher,
                 poll_seconds=config.debrid.poll_seconds,
                 leaving=self._leaving,
+                published=lambda files: self.warmer.add((file.key, file.size) for file in files),
             )
 
     def run(self, mounted: Callable[[], None]) -> None:

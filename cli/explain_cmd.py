@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from cli.config import Config
-from cli.options import call, config_option, load, mounted
+from cli.options import call, config_option, inside, load, mounted
 from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
 from cli.sizes import parse_size
 
@@ -31,7 +30,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         wanted = None if size is None else parse_size(size)
     except ValueError as error:
         fail(f"--size {size}: {error}")
-    inner = [_inside(config, path) for path in paths]
+    inner = [inside(config, path) for path in paths]
     answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
     if as_json:
         print_json(answers)
@@ -40,18 +39,6 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         if number:
             say()
         _show(answer)
-
-
-def _inside(config: Config, path: str) -> str:
-    """The path below the root of the tree."""
-    root = config.mount.path
-    if not path.startswith("/"):
-        here = Path.cwd() / path
-        return str(here.relative_to(root)) if here.is_relative_to(root) else path.strip("/")
-    whole = Path(path)
-    if not whole.is_relative_to(root):
-        fail(f"{path} does not lie below {root}.", "Name a path in the tree.")
-    return "" if whole == root else str(whole.relative_to(root))
 
 
 def _show(answer: Mapping[str, Any]) -> None:

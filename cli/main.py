@@ -7,7 +7,18 @@ from importlib import metadata
 
 import click
 
-from cli import debrid_cmd, demo_cmd, doctor_cmd, explain_cmd, init_cmd, layout_cmd, mount_cmd, pool_cmd, status_cmd
+from cli import (
+    cache_cmd,
+    debrid_cmd,
+    demo_cmd,
+    doctor_cmd,
+    explain_cmd,
+    init_cmd,
+    layout_cmd,
+    mount_cmd,
+    pool_cmd,
+    status_cmd,
+)
 from cli.exitcodes import Exit
 from cli.output import fail
 from cli.problems import ConfigError
@@ -49,5 +60,6 @@ for command in (
     *pool_cmd.commands,
     *layout_cmd.commands,
     *debrid_cmd.commands,
+    *cache_cmd.commands,
 ):
     main.add_command(command)

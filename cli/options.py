@@ -67,3 +67,15 @@ def mounted(config: Config) -> Contact:
     if contact is None:
         fail(f"Nothing is mounted at {config.mount.path}.", "Mount it: mediapool mount", Exit.NOT_MOUNTED)
     return contact
+
+
+def inside(config: Config, path: str) -> str:
+    """The path below the root of the tree."""
+    root = config.mount.path
+    if not path.startswith("/"):
+        here = Path.cwd() / path
+        return str(here.relative_to(root)) if here.is_relative_to(root) else path.strip("/")
+    whole = Path(path)
+    if not whole.is_relative_to(root):
+        fail(f"{path} does not lie below {root}.", "Name a path in the tree.")
+    return "" if whole == root else str(whole.relative_to(root))
