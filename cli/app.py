@@ -9,6 +9,7 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
+from cli.caching import Caching, cache_gets, cache_posts
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
@@ -17,7 +18,7 @@ from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.checkup import Checkup
 from debrid.client import Client
 from debrid.healing import Repairs
@@ -31,7 +32,7 @@ from placement.eligible import measure
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
-from vfs.budget import Budget, Metered
+from vfs.budget import DailyBudget, Metered
 from vfs.cache import ChunkCache
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
@@ -48,6 +49,7 @@ from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
 from vfs.tier import TROUBLE
 from vfs.union import Union
+from vfs.warming import Warmer
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +83,16 @@ class App:
         closing.callback(self.cache.close)
         self.library: Library | None = None
         self.torrents: Torrents | None = None
+        debrid = config.debrid
+        self.budget = DailyBudget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        closing.callback(self.budget.close)
         library = self._open_account() if config.debrid.token else NoLibrary()
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
+        caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
             {
@@ -95,6 +101,7 @@ class App:
                 CHECK: self.check.state,
                 CHECKUP: self.healing.state,
                 PINS: self.pinning.state,
+                **cache_gets(caching),
             },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
@@ -102,6 +109,7 @@ class App:
                 **check_posts(self.check),
                 **self.healing.posts(),
                 **pin_posts(self.pinning),
+                **cache_posts(caching),
             },
         )
         closing.callback(self.daemon.close)
@@ -118,8 +126,7 @@ class App:
         self._client = client
         # It asks this App for names, as the tree does not exist yet.
         self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
-        self._daily = DailyBudget(debrid.background_budget)
-        self.repairs = Repairs(client, self._store, self, self._daily)
+        self.repairs = Repairs(client, self._store, self, Allowance(self.budget, "repair"))
         self.library = Library(
             client, self._store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
         )
@@ -127,12 +134,11 @@ class App:
 
     def _open_tree(self, library: RemoteLibrary, inodes: Inodes, db: NamesDb) -> None:
         config = self.config
-        debrid = config.debrid
-        self.budget = Budget(self.state.budget, debrid.program_limits, debrid.background_budget)
-        self._closing.callback(self.budget.close)
         metered = Metered(library, self.budget)
         self.reader = Reader(metered, self.cache, deadline=config.debrid.read_deadline, memory=config.cache.memory)
         self._closing.callback(self.reader.close)
+        self.warmer = Warmer(self.reader, self.budget)
+        self._closing.callback(self.warmer.close)
         files = self.knowledge.files
         branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
@@ -163,12 +169,13 @@ class App:
                 self.publisher,
                 poll_seconds=config.debrid.poll_seconds,
                 leaving=self._leaving,
+                published=lambda files: self.warmer.add((file.key, file.size) for file in files),
             )
 
     def _open_healing(self) -> Healing:
         if self.library is None:
             return Healing(None, None, self.publisher)
-        checkup = Checkup(self.library, self.repairs, self.publisher, self._daily)
+        checkup = Checkup(self.library, self.repairs, self.publisher, Allowance(self.budget, "check"))
         return Healing(checkup, self._store, self.publisher)
 
     def run(self, mounted: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from importlib import metadata
 import click
 
 from cli import (
+    cache_cmd,
     debrid_cmd,
     demo_cmd,
     doctor_cmd,
@@ -61,5 +62,6 @@ for command in (
     *pool_cmd.commands,
     *layout_cmd.commands,
     *debrid_cmd.commands,
+    *cache_cmd.commands,
 ):
     main.add_command(command)

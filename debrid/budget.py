@@ -1,48 +1,58 @@
-"""What the program may fetch of its own accord in a day: probes, warming, checks and repairs together.
+"""What may be fetched of our own accord in a day: probes, warming, checks and repairs together.
 
 Nobody waits for these bytes, and the provider counts them like those of a player.
 """
 
-import threading
-import time
-from collections.abc import Callable
+from typing import Protocol
 
 from debrid.errors import HosterBusy
-from debrid.holds import seconds_to_reset
+from debrid.transport import Interrupt
 
-BACKGROUND_BYTES = 20 << 30  # a day; the cap that was seen at the provider is 300 GB and more
+_LOOK = 0.5  # s between looks whether somebody still waits for bytes
 
 
 class BudgetSpent(HosterBusy):
-    """Nothing more is fetched without a reader until the provider's day ends."""
+    """Nothing more is fetched without a reader until the day ends."""
 
 
-class DailyBudget:
-    """Thread-safe. `limit`: bytes a day, None: no limit; `clock`: seconds since 1970."""
+class DailyBudget(Protocol):
+    """The sums of a day, which others share. Thread-safe."""
 
-    def __init__(self, limit: int | None = BACKGROUND_BYTES, clock: Callable[[], float] = time.time) -> None:
-        self.limit = limit
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._spent = 0
-        self._ends = 0.0
+    def allows(self, count: int) -> bool:
+        """Whether so many bytes more may be fetched today."""
+        ...
 
-    @property
-    def spent(self) -> int:
-        """Bytes taken since the provider's midnight."""
-        with self._lock:
-            return self._spent if self._clock() < self._ends else 0
+    def spend(self, kind: str, count: int) -> None:
+        """Work of this kind fetches so many bytes."""
+        ...
+
+    def ends_in(self) -> float:
+        """Seconds until the sums begin anew."""
+        ...
+
+    def busy(self) -> bool:
+        """Whether somebody waits for remote bytes right now."""
+        ...
+
+
+class Allowance:
+    """The daily budget for one kind of work."""
+
+    def __init__(self, daily: DailyBudget, kind: str) -> None:
+        self._daily, self._kind = daily, kind
 
     def take(self, size: int, *, urgent: bool = False) -> None:
         """Count `size` bytes that are about to be fetched.
 
         Raises BudgetSpent if they are too many for today, unless somebody waits for them (`urgent`).
         """
-        with self._lock:
-            now = self._clock()
-            if now >= self._ends:
-                self._spent, self._ends = 0, now + seconds_to_reset()
-            if self.limit is not None and self._spent + size > self.limit and not urgent:
-                left = self._ends - now
-                raise BudgetSpent("what may be fetched in a day without a reader is used up", retry_after=left)
-            self._spent += size
+        if not urgent and not self._daily.allows(size):
+            left = self._daily.ends_in()
+            raise BudgetSpent("what may be fetched in a day without a reader is used up", retry_after=left)
+        self._daily.spend(self._kind, size)
+
+    def give_way(self, interrupt: Interrupt) -> None:
+        """Wait until nobody waits for bytes. Raises Interrupted."""
+        while self._daily.busy():
+            interrupt.wait(_LOOK)
+            interrupt.check()

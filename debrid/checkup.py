@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from debrid import errors
-from debrid.budget import BudgetSpent, DailyBudget
+from debrid.budget import Allowance, BudgetSpent
 from debrid.errors import DebridError, Reaction
 from debrid.healing import Repairs
 from debrid.leaving import Key
@@ -62,8 +62,8 @@ class _Job:
 class Checkup:
     """Thread-safe."""
 
-    def __init__(self, library: Library, repairs: Repairs, tree: FilesBelow, daily: DailyBudget) -> None:
-        self._library, self._repairs, self._tree, self._daily = library, repairs, tree, daily
+    def __init__(self, library: Library, repairs: Repairs, tree: FilesBelow, allowance: Allowance) -> None:
+        self._library, self._repairs, self._tree, self._allowance = library, repairs, tree, allowance
         self._lock = threading.Lock()
         self._job = _Job(0)
         self._thread: threading.Thread | None = None
@@ -109,6 +109,7 @@ class Checkup:
             for path, key in names:
                 job.interrupt.check()
                 job.path = path
+                self._allowance.give_way(job.interrupt)
                 # A second name of a file costs no second look.
                 known = seen.get(key)
                 seen[key] = result = Result(path, known.state, known.detail) if known else self._look(job, path, key)
@@ -126,7 +127,7 @@ class Checkup:
 
     def _look(self, job: _Job, path: str, key: Key) -> Result:
         try:
-            self._library.check(key, self._daily, Budget.of(_CHECK_SECONDS, interrupt=job.interrupt))
+            self._library.check(key, self._allowance, Budget.of(_CHECK_SECONDS, interrupt=job.interrupt))
         except errors.Interrupted:
             raise
         except DebridError as error:

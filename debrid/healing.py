@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from debrid import errors
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.client import Client
 from debrid.repair import Mender, RepairedTree
 from debrid.repairlog import RESTING, Repair, State
@@ -36,11 +36,11 @@ class Repairs:
         client: Client,
         store: Store,
         tree: RepairedTree,
-        daily: DailyBudget,
+        allowance: Allowance,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log, self._store, self._clock = store.repairs, store, clock
-        self._mender = Mender(client, store, tree, daily, clock)
+        self._mender = Mender(client, store, tree, allowance, clock)
         self._changed = threading.Condition()
         self._asked: dict[str, bool] = {}  # hashes to go on with now, and whether somebody reads
         self._current = ""

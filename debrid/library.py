@@ -27,7 +27,7 @@ from functools import partial
 import requests
 
 from debrid import errors
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.client import Client
 from debrid.errors import DebridError, Interrupted, Reaction, TimedOut
 from debrid.holds import ANY, CDN, UNRESTRICT
@@ -102,12 +102,12 @@ class Library:
         stream.open(budget)
         return stream
 
-    def check(self, key: Key, daily: DailyBudget, budget: Budget) -> None:
+    def check(self, key: Key, allowance: Allowance, budget: Budget) -> None:
         """Read one byte of a file from the provider, whatever is known of it. Raises DebridError."""
         for file_id in dict.fromkeys(each.file for each in self._pieces(key, 0, 1 << 62)):
-            self._check_file(key[1], file_id, daily, budget)
+            self._check_file(key[1], file_id, allowance, budget)
 
-    def _check_file(self, info_hash: str, file_id: int, daily: DailyBudget, budget: Budget) -> None:
+    def _check_file(self, info_hash: str, file_id: int, allowance: Allowance, budget: Budget) -> None:
         file = self._store.file(info_hash, file_id)
         if file is None or file.link is None:
             file = self._urls.learn(info_hash, file_id, budget)
@@ -115,11 +115,11 @@ class Library:
             raise errors.ContentGone(file.problem)
         url = self._urls.get(file, None, budget)
         try:
-            prove_url(self._client, url, file, daily, budget)
+            prove_url(self._client, url, file, allowance, budget)
         except errors.StaleUrl:
             url = self._urls.get(file, url, budget)
             try:
-                prove_url(self._client, url, file, daily, budget)
+                prove_url(self._client, url, file, allowance, budget)
             except errors.StaleUrl as error:
                 self._urls.fail(file, str(error), REFUSED_SECONDS)
                 raise

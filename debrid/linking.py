@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from debrid import errors
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.client import Client
 from debrid.errors import DebridError, Reaction
 from debrid.models import TorrentInfo, Unrestricted, match_file
@@ -61,22 +61,22 @@ def match_links(client: Client, info: TorrentInfo, budget: Budget) -> Links:
     return Links(links, urls, pack)
 
 
-def prove_link(client: Client, link: str, file: StoredFile, daily: DailyBudget, budget: Budget) -> str:
+def prove_link(client: Client, link: str, file: StoredFile, allowance: Allowance, budget: Budget) -> str:
     """The download URL of a link, once a byte of the file has come from it. Raises DebridError.
 
     The provider's own word for a link being fine, or dead, has been seen to be wrong.
     """
     answer = client.unrestrict(link, budget)
     check_size(answer, file)
-    prove_url(client, answer.download, file, daily, budget)
+    prove_url(client, answer.download, file, allowance, budget)
     return answer.download
 
 
-def prove_url(client: Client, url: str, file: StoredFile, daily: DailyBudget, budget: Budget) -> None:
+def prove_url(client: Client, url: str, file: StoredFile, allowance: Allowance, budget: Budget) -> None:
     """Read the last byte of a file, so that its size is proven too. Raises DebridError."""
     if not file.bytes:
         return
-    daily.take(PROOF_BYTES, urgent=budget.urgent)
+    allowance.take(PROOF_BYTES, urgent=budget.urgent)
     response = client.open_range(
         url, file.bytes - PROOF_BYTES, PROOF_BYTES, _PROOF_SECONDS, size=file.bytes, budget=budget
     )

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from debrid import errors
 from debrid.archives import Archives
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.client import Client
 from debrid.errors import DebridError, Reaction
 from debrid.linking import Links, links_of, prove_link
@@ -74,10 +74,10 @@ class Mender:
         client: Client,
         store: Store,
         tree: RepairedTree,
-        daily: DailyBudget,
+        allowance: Allowance,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client, self._store, self._tree, self._daily, self._clock = client, store, tree, daily, clock
+        self._client, self._store, self._tree, self._allowance, self._clock = client, store, tree, allowance, clock
         self._archives = Archives(client, store, Urls(client, store, URL_SECONDS, None, clock).get_fresh)
 
     def go_on(self, repair: Repair, budget: Budget) -> Repair:
@@ -265,7 +265,7 @@ class Mender:
 
     def _take_link(self, file: StoredFile, link: str, budget: Budget) -> bool:
         try:
-            url = prove_link(self._client, link, file, self._daily, budget)
+            url = prove_link(self._client, link, file, self._allowance, budget)
         except DebridError as error:
             if not is_verdict(error) or isinstance(error, errors.Interrupted):
                 raise
@@ -299,7 +299,9 @@ class Mender:
     def _proven(self, found: Links, wanted: Sequence[StoredFile], budget: Budget) -> dict[int, str]:
         """URLs of some of the files, the failing ones first, each proven by a byte."""
         first = sorted((each for each in wanted if each.bytes), key=lambda each: not each.problem)[:_PROOFS]
-        urls = {each.id: prove_link(self._client, found.links[each.id], each, self._daily, budget) for each in first}
+        urls = {
+            each.id: prove_link(self._client, found.links[each.id], each, self._allowance, budget) for each in first
+        }
         pack = next((each for each in first if each.id == PACK), None)
         if pack is not None:
             inside = [each for each in self._store.files(pack.hash) if each.id != PACK]

@@ -45,6 +45,7 @@ LATE_LINKS_SECONDS = 60.0
 _CALL_SECONDS = 120.0
 _RETRY_SECONDS = 60.0
 _RECHECK_SECONDS = 6 * 3600.0
+_NEW_SECONDS = 3600.0
 _BATCH = 50  # additions published between two looks at the account
 _STOP_SECONDS = 15.0
 _PROBES = 5  # absent torrents asked for by id in one round
@@ -99,10 +100,13 @@ class Torrents:
         poll_seconds: float = 15.0,
         folder: str = COMPLETE,
         leaving: Leaving | None = None,
+        published: Callable[[Sequence[PublishedFile]], object] = lambda files: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`published` is told of torrents that finished while we watched: what somebody will look at soon."""
         self._client, self._store, self._tree, self._leaving = client, store, tree, leaving
         self._archives = Archives(client, store, Urls(client, store, URL_SECONDS, None, clock).get_fresh)
+        self._tell = published
         self._poll_seconds, self._folder, self._clock = poll_seconds, folder, clock
         self._polling = threading.Lock()
         self._wake = threading.Event()
@@ -267,6 +271,8 @@ class Torrents:
         lost = [] if packed else [each for each in selected if not self._has(each)]
         self._store.set_published(torrent.id, path, _lost(lost) or problem)
         log.info("published %s with %d files", path, len(files))
+        if self._polled_at is not None and self._true_ns(torrent) > (self._clock() - _NEW_SECONDS) * 10**9:
+            self._tell(files)
 
     def _selected(self, torrent_id: str) -> Sequence[StoredFile]:
         torrent = self._store.torrent(torrent_id)

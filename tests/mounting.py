@@ -110,3 +110,10 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) 
             return
         time.sleep(0.02)
     raise AssertionError(f"{what}: nothing after {seconds} s")
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What there is in `folder`, mounted below it, and running with it on the command line."""
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
+    lines = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+    return [*map(str, folder.iterdir()), *mounts, *(str(line) for line in lines if bytes(folder) in line)]

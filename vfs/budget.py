@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,15 @@ _KNOWN = 10.0  # seconds for which a process number is believed to mean the same
 _COMM = 15  # letters of a program's name that Linux keeps
 _MOST_KEYS = 10_000
 
+Account = tuple[dict[str, int], str]
+"""The sums to which bytes are added, and under which name."""
 
-class Budget:
+
+class DailyBudget:
     """The sums of one day. Thread-safe; `_lock` is a leaf.
 
     `pid` answers for which process the present thread works, 0 if it is not known; `busy`, whether somebody waits for
-    remote bytes right now. Both are to be set by whoever knows.
+    remote bytes right now, so that work in the background gives way. Both are to be set by whoever knows.
     """
 
     def __init__(
@@ -58,16 +61,14 @@ class Budget:
         self._saved = time.monotonic()
         self._told: set[str] = set()
         self._processes: dict[int, tuple[str, float]] = {}
-        self._readers: dict[Key, str] = {}
+        self._readers: dict[Key, Account] = {}
 
     # Programs.
 
     def reading(self, key: Key) -> None:
         """The process of this thread reads remote content; EIO if its program has read all it may today."""
         program = self._program(self.pid())
-        if len(self._readers) > _MOST_KEYS:
-            self._readers.clear()
-        self._readers[key] = program
+        self._charge_to(key, (self._programs, program))
         limit = self._limits.get(program)
         if limit is None:
             return
@@ -92,20 +93,31 @@ class Budget:
         self._processes[pid] = (program, now + _KNOWN)
         return program
 
-    def reader_of(self, key: Key) -> str:
-        """The program that read this content last."""
-        return self._readers.get(key, UNKNOWN)
+    def _charge_to(self, key: Key, account: Account) -> None:
+        if len(self._readers) > _MOST_KEYS:
+            self._readers.clear()
+        self._readers[key] = account
 
-    def charge(self, program: str, count: int) -> None:
-        """Bytes came for this program."""
+    def account_of(self, key: Key) -> Account:
+        """Of the program, or the kind of work, that read this content last."""
+        return self._readers.get(key, (self._programs, UNKNOWN))
+
+    def charge(self, account: Account, count: int) -> None:
+        """Bytes came for this account."""
+        self._add(*account, count)
+
+    def charge_program(self, program: str, count: int) -> None:
+        """Bytes came for a program that does not read them through the tree."""
         self._add(self._programs, program, count)
 
     # Work in the background.
 
+    def working(self, key: Key, kind: str) -> None:
+        """What is read of this content from now on, until a program reads it, is work of this kind."""
+        self._charge_to(key, (self._background, kind))
+
     def allows(self, count: int = 1) -> bool:
-        """Whether work in the background may fetch so many bytes now: playback waits for nothing, and some are left."""
-        if self.busy():
-            return False
+        """Whether work in the background may fetch so many bytes more today."""
         with self._lock:
             self._turn()
             left = self._background_limit is None or sum(self._background.values()) + count <= self._background_limit
@@ -117,6 +129,12 @@ class Budget:
     def spend(self, kind: str, count: int) -> None:
         """Work of this kind ("probe", "warm", "repair", "check") fetched so many bytes."""
         self._add(self._background, kind, count)
+
+    def ends_in(self) -> float:
+        """Seconds until the sums begin anew."""
+        now = datetime.fromtimestamp(self._clock())
+        tomorrow = datetime.combine(now.date() + timedelta(days=1), datetime.min.time())
+        return max(1.0, tomorrow.timestamp() - self._clock())
 
     # The sums.
 
@@ -181,15 +199,15 @@ class Budget:
 
 
 class Metered:
-    """A `RemoteLibrary` whose bytes are charged to the program that read the file last."""
+    """A `RemoteLibrary` whose bytes are charged to the program, or the work, that read the file last."""
 
-    def __init__(self, library: RemoteLibrary, budget: Budget) -> None:
+    def __init__(self, library: RemoteLibrary, budget: DailyBudget) -> None:
         self._library, self._budget = library, budget
 
     def stream(self, key: Key, offset: int, length: int) -> ByteStream:
         """As `RemoteLibrary.stream`."""
-        program = self._budget.reader_of(key)
-        return _Charged(self._library.stream(key, offset, length), lambda count: self._budget.charge(program, count))
+        account = self._budget.account_of(key)
+        return _Charged(self._library.stream(key, offset, length), lambda count: self._budget.charge(account, count))
 
 
 class _Charged:

@@ -32,7 +32,7 @@ GAP = CHUNK
 WINDOW = 16 * CHUNK  # ahead of a reader that keeps up with nothing: 1 s of the largest films
 WINDOW_STARVED = 64 * CHUNK  # ahead of a reader that waits for the network, shared by its parallel streams
 SEGMENT = 64 * CHUNK  # the longest range asked of the library at once
-SEGMENT_STARVED = 8 * CHUNK  # the shortest one of several at once: shorter ones would mostly wait for a response
+SEGMENT_STARVED = 4 * CHUNK  # the shortest one of several at once: shorter ones would mostly wait for a response
 
 
 class Extent(NamedTuple):
@@ -184,7 +184,7 @@ class Run:
         """How many bytes to ask for ahead of the reader, at most `share`; none at the first read."""
         if self.reads < 2 or (self.probing and not self.missed):
             return 0  # a second library scan finds all it reads in the cache, and asks for nothing
-        most = min(2 * self.span, WINDOW_STARVED) if self.starved(now) else min(self.span // 2, WINDOW)
+        most = min(4 * self.span, WINDOW_STARVED) if self.starved(now) else min(self.span // 2, WINDOW)
         return max(PIECE, min(most, share))
 
     def segment(self, now: float, window: int, parallel: int) -> int:

@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterable
 
 from vfs.chunks import CHUNK, Extent, Run, ceil
 from vfs.library import ByteStream
-from vfs.stream import Memory, OpenFile, Stream, Supply
+from vfs.memory import Memory
+from vfs.stream import OpenFile, Stream, Supply
 
 log = logging.getLogger(__name__)
 
 STREAMS = 32  # open at once to read ahead, of all files together: what one host of the provider allows
 STREAMS_AT_EASE = 2  # of a handle that is served in time: one place and its next segment, or two places
+SLOW_TO_ANSWER = 0.02  # s before a response: with more of them, half of a handle's streams only wait for theirs
+LATELY = 5.0  # s for which a run that does not go on keeps its share of the memory
 RESTING = 2.0  # s without work after which a stream makes way for another one
 
 
 class Fetcher:
-    """The streams of all files: `most` for reads that wait, `parallel` for one starved handle."""
+    """The streams of all files: `most` for reads that wait, `parallel` that bring bytes to one starved handle."""
 
     def __init__(self, memory: Memory, most: int, parallel: int) -> None:
         self.memory = memory
@@ -32,7 +35,9 @@ class Fetcher:
         self._most = most
         self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
         self._parallel = max(parallel, STREAMS_AT_EASE)
-        self._busy = 0  # runs with streams
+        self._opening = 0.0  # s that the library took lately until a response was there
+        self._lately: dict[Run, float] = {}  # when (s, monotonic) each run that goes on asked for its share
+        self._count_again = 0.0
         self._fetched = 0  # by streams that have ended
         self._todo: list[Callable[[], object]] = []
 
@@ -41,10 +46,26 @@ class Fetcher:
         """Bytes that the library delivered."""
         return self._fetched + sum(stream.fetched for stream in self.streams)
 
+    def share(self, run: Run, now: float) -> int:
+        """Bytes that `run` may have ahead of its reader: half of all is for those that read on lately, together."""
+        if run.reads > 1:
+            self._lately[run] = now
+        if now >= self._count_again:
+            self._count_again = now + 1.0
+            self._lately = {each: when for each, when in self._lately.items() if when > now - LATELY}
+        return self.memory.limit // 2 // max(1, len(self._lately))
+
     @property
-    def share(self) -> int:
-        """Bytes that one run may have ahead of its reader: half of all is for what was read lately."""
-        return self.memory.limit // 2 // max(1, self._busy)
+    def parallel(self) -> int:
+        """How many streams a starved handle may have: twice as many where responses are long in coming.
+
+        Ranges are short, as what is fetched ahead has to fit the memory, so those take as long to come as to read.
+        """
+        return self._parallel * (2 if self._opening > SLOW_TO_ANSWER else 1)
+
+    def opened(self, seconds: float) -> None:
+        """What streams call when their response is there, `seconds` after they asked for it."""
+        self._opening += (seconds - self._opening) / 4
 
     def _check(self) -> None:
         """OSError if there are more calls of the library than any number of patient readers explains."""
@@ -60,26 +81,26 @@ class Fetcher:
         now = time.monotonic()
         stream = file.joinable(extent.start)
         missing = list(file.missing(*extent))
-        segment = run.segment(now, run.window(now, self.share), self._parallel)
+        segment = run.segment(now, run.window(now, self.share(run, now)), self.parallel)
         stop = ceil(extent.start + segment, run.unit, file.length)
         if not stream:
             if not ahead:
                 self._check()
             if not segment or not self.may_open(file, run, runs, now):
                 stop = 0
-            stream = self._open(file, Extent(extent.start, max(missing[-1].stop, stop)), run)
+            stop = max(missing[-1].stop, file.lacking(extent.start, stop))
+            stream = self._open(file, Extent(extent.start, stop), run)
         elif run.starved(now):
             stream.stop = min(stream.stop, max(missing[-1].stop, stop))  # others can begin behind it
         stream.runs.add(run)
         for part in missing:
             if part.start < stream.stop:
                 stream.plan(Extent(part.start, min(part.stop, stream.stop)), ahead)
-        self._count()
 
     def may_open(self, file: OpenFile, run: Run, runs: Iterable[Run], now: float) -> bool:
         """Whether a handle with these `runs` may read ahead by one more stream; one at rest makes way."""
         own = [stream for stream in file.streams if not stream.runs.isdisjoint(runs)]
-        if len(own) >= (self._parallel if run.starved(now) else STREAMS_AT_EASE):
+        if len(own) >= (self.parallel if run.starved(now) else STREAMS_AT_EASE):
             return self._make_way(own)
         return len(self.streams) < self._most_ahead or self._make_way(self.streams)
 
@@ -104,11 +125,11 @@ class Fetcher:
             return
         for run in runs:
             run.give_up()
+            self._lately.pop(run, None)
         for stream in list(file.streams):
             if not stream.runs.isdisjoint(runs):
                 stream.runs.difference_update(runs)
                 self.drop_unwanted(stream)
-        self._count()
 
     def drop_unwanted(self, stream: Stream) -> None:
         if not (stream.runs or stream.waiting or stream.abandoned):
@@ -124,10 +145,6 @@ class Fetcher:
         """What streams call when they have ended."""
         del self.streams[stream]
         self._fetched += stream.fetched
-        self._count()
-
-    def _count(self) -> None:
-        self._busy = len({run for stream in self.streams for run in stream.runs})
 
     # Without the lock
 

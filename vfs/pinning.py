@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from vfs.branch import error
-from vfs.budget import Budget
+from vfs.budget import DailyBudget
 from vfs.copyfile import CopyFile
 from vfs.crashpoints import reach
 from vfs.fetching import OF_THE_DRIVE, Fetch, read_range
@@ -72,7 +72,7 @@ class Pinning:
         library: RemoteLibrary,
         placement: Place,
         branches: Sequence[LocalBranch],
-        budget: Budget,
+        budget: DailyBudget,
     ) -> None:
         """`budget`: what is fetched is counted there, but not refused, since somebody asked for it."""
         self._budget = budget
@@ -143,7 +143,7 @@ class Pinning:
             copy.reserve()
             progress.phase = "fetching"
             Fetch(self._library, node.key, copy, progress.cancel, progress.came).run(missing)
-            self._budget.charge(PROGRAM, progress.fetched)
+            self._budget.charge_program(PROGRAM, progress.fetched)
             progress.phase = "comparing"
             with step("compared"):
                 digest = copy.compare(progress.cancel, progress.reached)

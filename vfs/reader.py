@@ -5,7 +5,7 @@ library. How a handle has read so far decides how much to ask for: exact pieces 
 on, long ranges with a window ahead that grows, up to several at once for a reader that waits all the same
 (`chunks.Run`).
 
-Lock order: `Memory.lock` (see stream.py) guards everything here too; it is never held during I/O, while a
+Lock order: `Memory.lock` (see memory.py) guards everything here too; it is never held during I/O, while a
 thread starts, or while the disk cache is called.
 """
 
@@ -18,7 +18,8 @@ from vfs.cache import ChunkCache, Throttle
 from vfs.chunks import CHUNK, PIECE, Extent, Run, ceil, chunk_at, clamp, floor
 from vfs.fetcher import Fetcher
 from vfs.library import Key, RemoteLibrary
-from vfs.stream import Block, Memory, OpenFile, Supply
+from vfs.memory import Memory
+from vfs.stream import Block, OpenFile, Supply
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,22 @@ class RemoteReader:
 
         OSError: EIO (or the library's errno) if the bytes cannot be had within the reader's deadline.
         """
+        parts = self._parts(size, offset)
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """As `read`, into a buffer; how many bytes of it are filled."""
+        filled = 0
+        for part in self._parts(len(buffer), offset):
+            buffer[filled : filled + len(part)] = part
+            filled += len(part)
+        return filled
+
+    def _parts(self, size: int, offset: int) -> list[Buffer]:
         if size < 0 or offset < 0:
             raise OSError(errno.EINVAL, "negative size or offset")
         extent = clamp(offset, size, self.file.length)
-        return self._reader.read(self, extent) if extent.size else b""
+        return self._reader.read(self, extent) if extent.size else []
 
     def close(self) -> None:
         """Stop everything that only this handle wants. Never waits; a second call does nothing."""
@@ -107,7 +120,7 @@ class Reader:
         self._deadline = deadline
         self._max_waiting = max_waiting
         self._fetcher = Fetcher(self._memory, max_waiting, parallel)
-        self._fetcher.supply = Supply(library, cache, idle, self._fetcher.ended)
+        self._fetcher.supply = Supply(library, cache, idle, self._fetcher.opened, self._fetcher.ended)
         self._files: dict[tuple[Key, int], OpenFile] = {}
         self._waiting = 0
         self._served = {"memory": 0, "disk": 0, "network": 0}
@@ -155,15 +168,15 @@ class Reader:
             self._memory.forget()
             self._files.clear()
 
-    def read(self, handle: RemoteReader, extent: Extent) -> bytes:
-        """The bytes of an extent that lies inside the file."""
+    def read(self, handle: RemoteReader, extent: Extent) -> list[Buffer]:
+        """The bytes of an extent that lies inside the file, in parts that are not copied."""
         until = time.monotonic() + self._deadline
         with self._lock:
             self._check_open(handle)
             run, over = handle.run_of(extent)
             self._fetcher.part(handle.file, over)
         try:
-            parts = self._parts(handle, run, extent, until)
+            return self._parts(handle, run, extent, until)
         except OSError as error:
             self._failures.warn("reading %s failed: %s", handle.file.key, error)
             with self._lock:
@@ -171,7 +184,6 @@ class Reader:
             raise
         finally:
             self._fetcher.settle()
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def _check_open(self, handle: RemoteReader) -> None:
         if handle.closed or not self._open:
@@ -288,7 +300,7 @@ class Reader:
         file = handle.file
         with self._lock:
             now = time.monotonic()
-            window = run.window(now, self._fetcher.share)
+            window = run.window(now, self._fetcher.share(run, now))
             target = ceil(extent.stop + window, run.unit, file.length) if window else 0
             run.frontier = file.present(max(run.frontier, floor(extent.start, PIECE)), target)
             if run.frontier >= target or handle.closed or not self._open:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vfs.attr import Attr
 from vfs.branch import Handle, error
@@ -19,6 +19,8 @@ from vfs.reader import RemoteReader
 
 if TYPE_CHECKING:
     from vfs.remote import RemoteBranch
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -104,38 +106,42 @@ class RemoteHandle(Handle):
     # Reading.
 
     def read(self, size: int, offset: int) -> bytes:
-        if self._copy is not None:
-            buffer = memoryview(bytearray(size))
-            count = self._from_copy(buffer, offset)
-            if count is not None:
-                return bytes(buffer[:count])
-        return self._from_provider(size, offset)
+        if self._copy is None:
+            try:
+                return self._asked(lambda: self._reader.read(size, offset), size, offset)
+            except OSError:
+                if not self._has_twin():
+                    raise
+        buffer = memoryview(bytearray(size))
+        return bytes(buffer[: self.read_into(buffer, offset)])
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         count = self._from_copy(buffer, offset)
         if count is not None:
             return count
-        data = self._from_provider(len(buffer), offset)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _from_provider(self, size: int, offset: int) -> bytes:
         try:
-            return self._asked(size, offset)
+            return self._asked(lambda: self._reader.read_into(buffer, offset), len(buffer), offset)
         except OSError:
-            # Also for what may pass: the bytes are the same, and nobody has to wait for them.
-            if self._copy is not None or not self._branch.use_twin(self._node, self):
+            if not self._has_twin():
                 raise
-            return self.read(size, offset)
+        return self.read_into(buffer, offset)
 
-    def _asked(self, size: int, offset: int) -> bytes:
+    def _has_twin(self) -> bool:
+        """After the provider failed: whether a copy was found that was not there before.
+
+        Also for what may pass: the bytes are the same, and nobody has to wait for them.
+        """
+        return self._copy is None and self._branch.use_twin(self._node, self)
+
+    def _asked(self, ask: Callable[[], T], size: int, offset: int) -> T:
+        """What `ask` brings from the provider; EIO for whatever goes wrong, at once where it just took long to."""
         begun = time.monotonic()
         begin, end, until = self._failed
         if begun < until and begin <= offset < end:
             raise error(errno.EIO)
         try:
             self._branch.reading(self._node.key)
-            return self._reader.read(size, offset)
+            return ask()
         except OSError as cause:
             if (now := time.monotonic()) > begun + _PATIENCE:
                 self._failed = (offset, offset + size, now + _PATIENCE)

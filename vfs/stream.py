@@ -1,4 +1,4 @@
-"""Bytes on their way: `Block`s of a remote file in memory, `Memory` to bound them, `Stream` to fill them.
+"""Bytes on their way: `Block`s of a remote file in memory, `Stream` to fill them; `Memory` bounds them.
 
 A block is in the map of its file from the moment it is planned, so whoever wants its bytes finds it there and
 waits: one download per byte however many readers. A stream fills the blocks planned on it in order from one
@@ -11,18 +11,23 @@ conditions here all share it. Bytes of a block below `filled` never change, so t
 
 import errno
 import logging
+import mmap
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, GAP, PIECE, Extent, Run, numbers
 from vfs.library import ByteStream, Key, RemoteLibrary
+from vfs.memory import Memory
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
+
+# Populated at once, which costs a third of a page fault for each page.
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
 
 
 class AbandonedError(Exception):
@@ -99,79 +104,6 @@ class Block:
         return True
 
 
-class Memory:
-    """The blocks that hold bytes, at most `limit` bytes of them.
-
-    Complete ones are dropped when room is needed: first those that a sequential reader has left behind, then
-    those used longest ago. One that is being filled stays until its stream has finished or failed.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.lock = threading.Lock()
-        self.limit = limit
-        self.used = 0
-        self._room = threading.Condition(self.lock)
-        self._spent: OrderedDict[Block, None] = OrderedDict()
-        self._fresh: OrderedDict[Block, None] = OrderedDict()
-
-    def _make_room(self, size: int) -> bool:
-        while self.used + size > self.limit:
-            if not self._drop():
-                return False
-        return True
-
-    def _drop(self) -> bool:
-        blocks = self._spent or self._fresh
-        if not blocks:
-            return False
-        block, _ = blocks.popitem(last=False)
-        block.unregister()
-        self.used -= block.extent.size
-        return True
-
-    def take(self, size: int, wanted: Callable[[], bool]) -> bool:
-        """Locked. Wait for room for `size` bytes and take it; False once they are no longer `wanted`."""
-        while not self._make_room(size):
-            if not wanted():
-                return False
-            self._room.wait()
-        self.used += size
-        return True
-
-    def give_back(self, size: int) -> None:
-        """Locked. Return room that was taken for a block that will not be complete."""
-        self.used -= size
-        self._room.notify_all()
-
-    def keep(self, block: Block) -> None:
-        """Locked. A block that was filled: from now on it may be dropped."""
-        self._fresh[block] = None
-        self._room.notify_all()
-
-    def adopt(self, block: Block) -> None:
-        """Locked. Take in a complete block if there is room; else it serves its reader and is forgotten."""
-        if self._make_room(block.extent.size):
-            self.used += block.extent.size
-            self._fresh[block] = None
-            block.register()
-
-    def touch(self, block: Block, spent: bool) -> None:
-        """Locked. A block was read, to its end by a reader that goes on if `spent`."""
-        if block in self._fresh or block in self._spent:
-            self._fresh.pop(block, None)
-            self._spent.pop(block, None)
-            (self._spent if spent else self._fresh)[block] = None
-
-    def wake(self) -> None:
-        """Locked. Let streams that wait for room see that they are abandoned."""
-        self._room.notify_all()
-
-    def forget(self) -> None:
-        """Locked. Drop every complete block."""
-        while self._drop():
-            pass
-
-
 @dataclass(slots=True, eq=False)
 class OpenFile:
     """What all handles of one remote file share. `length` is its size in bytes."""
@@ -203,6 +135,19 @@ class OpenFile:
             start = block.extent.stop
         return start
 
+    def lacking(self, start: int, stop: int) -> int:
+        """Locked. How far a new stream from `start` is of use: at most to `stop`, and not over what others bring.
+
+        What is there already it may read anew, if that costs less than another response.
+        """
+        known = 0
+        for number in numbers(Extent(start, stop)):
+            block = self.blocks.get(number)
+            known = known + 1 if block else 0
+            if block and (block.stream or known * PIECE > GAP):
+                return max(start, (number + 1 - known) * PIECE)
+        return stop
+
     def joinable(self, offset: int) -> "Stream | None":
         """Locked. The stream that comes to `offset` next, or so soon that a new one is no faster."""
         for stream in self.streams:
@@ -218,6 +163,7 @@ class Supply:
     library: RemoteLibrary
     cache: ChunkCache
     idle: float
+    opened: Callable[[float], None]  # called locked, with the seconds that a response was in coming
     ended: "Callable[[Stream], None]"  # called locked, once, when no call of the library is under way any more
 
 
@@ -295,10 +241,12 @@ class Stream:
 
     def _connect(self) -> None:
         start = self._position
+        begun = time.monotonic()
         source = self._supply.library.stream(self.file.key, start, self.stop - start)
         with self._lock:
             self._source = source
             self.progress = time.monotonic()
+            self._supply.opened(self.progress - begun)
 
     def _next(self) -> Block | None:
         """The block to fill now, with room for it; None when there is nothing more to do."""
@@ -316,7 +264,7 @@ class Stream:
             if not self.file.memory.take(block.extent.size, lambda: not self.abandoned):
                 return None
             self._taken = block.extent.size
-        block.data = bytearray(block.extent.size)
+        block.data = _buffer(block.extent.size)
         return block
 
     def _fill(self, block: Block) -> None:
@@ -365,3 +313,11 @@ class Stream:
             self.file.memory.give_back(self._taken)
             self._taken = 0
             self._supply.ended(self)
+
+
+def _buffer(size: int) -> memoryview:
+    """Memory of its own, which goes back to the system with the last view of it.
+
+    From malloc, chunks that come and go in dozens of threads would leave holes as large as what is in use.
+    """
+    return memoryview(mmap.mmap(-1, size, flags=_PRIVATE))

@@ -19,6 +19,7 @@ import re
 import shutil
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -36,6 +37,11 @@ FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{14}-([0-9a-f]{32})")
 
 # The most connections, each with three descriptors; a lookup takes microseconds, so more threads take turns.
 CONNECTIONS = 16
+
+# The kernel keeps what is read from the mount itself, so a second copy of it in the page cache, that of our files,
+# only drives out what others have there; and a page of new memory costs more than to write the disk. This many files
+# are given time to be written back before their pages are dropped.
+WRITTEN_BACK = 8
 
 # What a folder of the cache may hold; anything else says that the folder belongs to someone else.
 OURS = {"lock", "clean", "main", "edges", "lost+found"}
@@ -58,6 +64,10 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Stores bytes under bytes in files of mode 0600; refuses everything that diskcache would pickle."""
 
     last_written: str | None = None
+
+    def __init__(self, directory: str, **settings: Any) -> None:
+        super().__init__(directory, **settings)
+        self._written: deque[int] = deque()  # descriptors of files whose pages are on their way to the disk
 
     def put(self, key: Any) -> tuple[Any, bool]:
         if not isinstance(key, bytes):
@@ -89,8 +99,24 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             rest = memoryview(value)
             while rest:
                 rest = rest[os.write(fd, rest) :]
-        finally:
+        except BaseException:
             os.close(fd)
+            raise
+        self._forget_pages(fd)
+
+    def _forget_pages(self, fd: int) -> None:
+        """Write what `fd` holds back soon, forget the pages of files written before, and close those."""
+        _drop_pages(fd)
+        self._written.append(fd)
+        while len(self._written) > WRITTEN_BACK:
+            old = self._written.popleft()
+            _drop_pages(old)
+            os.close(old)
+
+    def shut(self) -> None:
+        """Close what is still open."""
+        while self._written:
+            os.close(self._written.popleft())
 
     def fetch(self, mode: int, filename: Any, value: Any, read: bool) -> bytes:
         match = FILE_NAME.fullmatch(filename) if isinstance(filename, str) else None
@@ -98,7 +124,9 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise DamagedError(filename)
         try:
             with open(os.path.join(self._directory, filename), "rb", buffering=0) as file:
+                _read_at_once(file.fileno())
                 data = file.readall()
+                _drop_pages(file.fileno())
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EIO):
                 raise DamagedError(filename) from error
@@ -111,6 +139,18 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
         if FILE_NAME.fullmatch(file_path):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self._directory, file_path))
+
+
+def _drop_pages(fd: int) -> None:
+    """Have the kernel write back what is dirty of a file, without waiting, and forget what is clean."""
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _read_at_once(fd: int) -> None:
+    """Have the kernel ask the disk for a whole file, not for a little more each time."""
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 class Usage(NamedTuple):
@@ -274,7 +314,8 @@ class Tier(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
                     self.disk.remove(f"{folder}/{entry.name}")
 
     def shut(self) -> None:
-        """Close all connections; those on loan when they come back."""
+        """Close all connections; those on loan when they come back. The writing thread has ended."""
+        self.disk.shut()
         with self._lock:
             self._open = False
             idle, self._idle = self._idle, []

@@ -16,6 +16,8 @@ from debrid.simulator.faults import Faults
 _SLICE = 4 << 20
 # A throttled body is sent in pieces of this many seconds, so that its speed is even.
 _BEAT = 0.02
+# But its first bytes come at once, as those of a real server do.
+_FIRST_SLICE = 64 << 10
 _POLL = 0.02
 
 
@@ -107,6 +109,7 @@ class Delivery:
         self._own = Pacer()
         self._stopping = stopping
         self._counted = counted
+        self._begun = False
 
     def send(self, content: Content, offset: int, length: int, flaws: Flaws) -> End:
         """Send bytes [offset, offset + length) of `content`. OSError when the client is gone."""
@@ -172,7 +175,10 @@ class Delivery:
     def _slice(self) -> int:
         speed = self._speed()
         rates = [rate for rate in (speed.own, speed.total) if rate]
-        return max(1, min(_SLICE, int(min(rates) * _BEAT))) if rates else _SLICE
+        if not rates:
+            return _SLICE
+        first, self._begun = not self._begun, True
+        return max(1, min(_FIRST_SLICE if first else _SLICE, int(min(rates) * _BEAT)))
 
     def _pace(self, count: int) -> None:
         speed = self._speed()

@@ -30,13 +30,13 @@ class Cell:
 
 
 class Target(NamedTuple):
-    """`column` shall be at least `factor` times as fast as `against` in `row`; or stay below `limit` of its unit."""
+    """`column` shall be at least `factor` times as fast as `against` in `row`; or at most `limit` of its unit."""
 
     row: str
     column: str
     against: str = ""
     factor: float = 0.0
-    limit: float = 0.0
+    limit: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -48,9 +48,9 @@ class Verdict(NamedTuple):
 
     def __str__(self) -> str:
         word = "ok" if self.ok else "SHORT"
-        if self.target.limit:
-            return f"{self.target.column}: < {self.target.limit:g} {word}"
-        return f"{self.target.column}: {self.reached:.2f} of {self.target.against} (>= {self.target.factor:g}) {word}"
+        if self.target.limit is not None:
+            return f"{self.target.column}: <= {self.target.limit:g} {word}"
+        return f"{self.target.column}: {self.reached:.2f} of {self.target.against} (>= {self.target.factor:.3g}) {word}"
 
 
 class Figures:
@@ -84,9 +84,9 @@ class Figures:
 
     def verdict(self, target: Target) -> Verdict | None:
         """None where one of the two has no figures."""
-        if target.limit:
+        if target.limit is not None:
             best = self.best(target.row, target.column)
-            return None if best is None else Verdict(target, best[1].median, best[1].median < target.limit)
+            return None if best is None else Verdict(target, best[1].median, best[1].median <= target.limit)
         ratio = self.ratio(target.row, target.column, target.against)
         return None if ratio is None else Verdict(target, ratio, ratio >= target.factor)
 

@@ -49,7 +49,7 @@ def targets(mediapools: Sequence[str], bare: str, mergerfs: str | None) -> list[
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     # A runner in the background may have it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _interrupt(*_: object) -> None:
+def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
     console = report.console()
     sizes = Sizes(options.size, options.files, options.small, options.reads)
     drive_size = 3 * options.size + (1 << 30) if options.loop else None
-    with stage(options.dir, drive_size, options.keep) as ground, ExitStack() as closing, _undisturbed_end():
+    with stage(options.dir, drive_size, options.keep) as ground, ExitStack() as closing, undisturbed_end():
         console.print(f"{about['system']}, Linux {about['kernel']}, {about['cpus']} cores, load {about['load']}")
         console.print(f"drives: {ground.describe()}")
         fill(ground, sizes.library, sizes.big)
@@ -124,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _undisturbed_end() -> Iterator[None]:
+def undisturbed_end() -> Iterator[None]:
     """Whatever happens in the block: nothing interrupts the cleaning up that follows it."""
     try:
         yield

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mounting import ROOT, wait_for
+from mounting import ROOT, leftovers, wait_for
 
 pytestmark = pytest.mark.mount
 
@@ -25,12 +25,6 @@ OF_MOUNTS = ("start until it answers", "memory after the start", "memory at the 
 
 def command(folder: Path, *options: str) -> list[str]:
     return [sys.executable, str(ROOT / "tests/bench/local.py"), *TINY, f"--dir={folder}", *options]
-
-
-def leftovers(folder: Path) -> list[str]:
-    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(folder) in line]
-    lines = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
-    return [*map(str, folder.iterdir()), *mounts, *(str(line) for line in lines if bytes(folder) in line)]
 
 
 def test_all_rows_of_all_contenders_and_nothing_left(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from faketree import Clock, FakeTree
 from rarmaking import file4, rar4
 
-from debrid.budget import DailyBudget
+from debrid.budget import Allowance
 from debrid.client import Client
 from debrid.library import Library
 from debrid.repair import Mender
@@ -15,6 +15,7 @@ from debrid.simulator import SimTorrent, Simulator
 from debrid.store import Store
 from debrid.torrents import Torrents
 from debrid.transport import Budget
+from vfs.budget import DailyBudget
 
 pytestmark = pytest.mark.usefixtures("short_pauses", "no_threads_left")
 
@@ -114,7 +115,7 @@ def test_a_pack_that_died_is_repaired(world: World) -> None:
     world.sim.revoke_urls()
     with pytest.raises(OSError, match="dead"):
         world.read(("torrent", torrent.hash, "2"))
-    mender = Mender(world.client, world.store, world.tree, DailyBudget(), world.clock)
+    mender = Mender(world.client, world.store, world.tree, Allowance(DailyBudget(), "repair"), world.clock)
     assert mender.go_on(Repair(torrent.hash), Budget.of(30)).state is State.DONE
     assert len(world.sim.torrents) == 1 and world.sim.torrents[0].id != torrent.id
     assert world.content() == {"torrents/complete/Film/film.mkv": FILM, "torrents/complete/Film/a.srt": TEXT}
@@ -131,7 +132,7 @@ def test_a_pack_that_is_laid_out_in_another_way_is_not_taken(world: World) -> No
         world.read(("torrent", torrent.hash, "1"))
     segments = {part: world.store.parts(torrent.hash, part) for part in ("1", "2")}
     world.store.set_parts(torrent.hash, {"1": segments["2"], "2": segments["1"]})
-    mender = Mender(world.client, world.store, world.tree, DailyBudget(), world.clock)
+    mender = Mender(world.client, world.store, world.tree, Allowance(DailyBudget(), "repair"), world.clock)
     repair = mender.go_on(Repair(torrent.hash), Budget.of(30))
     assert "packed in another way" in repair.problem
     assert [each.id for each in world.sim.torrents] == [torrent.id]

@@ -10,7 +10,7 @@ import pytest
 from faketree import Clock, FakeTree
 
 from debrid import errors
-from debrid.budget import BudgetSpent, DailyBudget
+from debrid.budget import Allowance, BudgetSpent
 from debrid.client import Client
 from debrid.healing import Repairs
 from debrid.leaving import Leaving
@@ -21,6 +21,7 @@ from debrid.simulator import SimTorrent, Simulator
 from debrid.store import Store
 from debrid.torrents import Torrents
 from debrid.transport import Budget, Interrupt
+from vfs.budget import DailyBudget
 
 pytestmark = pytest.mark.usefixtures("short_pauses", "no_threads_left")
 
@@ -37,9 +38,10 @@ class World:
         self.clock, self.tree = Clock(), FakeTree()
         self.leaving = Leaving(client, store, self.tree, delete_after=60, clock=self.clock)
         self.torrents = Torrents(client, store, self.tree, leaving=self.leaving, clock=self.clock)
-        self.daily = DailyBudget()
-        self.mender = Mender(client, store, self.tree, self.daily, self.clock)
-        self.repairs = Repairs(client, store, self.tree, self.daily, self.clock)
+        self.daily = DailyBudget(background=1000)
+        allowance = Allowance(self.daily, "repair")
+        self.mender = Mender(client, store, self.tree, allowance, self.clock)
+        self.repairs = Repairs(client, store, self.tree, allowance, self.clock)
         self.library = Library(client, store, deadline=10, healer=self.repairs, clock=self.clock)
         self.old: SimTorrent = sim.add_torrent("Show", FILES, selected=[1, 2])
         self.poll()
@@ -509,21 +511,36 @@ def test_the_record_outlives_a_restart(store: Store) -> None:
 
 def test_what_nobody_waits_for_has_a_limit_a_day() -> None:
     clock = Clock()
-    daily = DailyBudget(100, clock)
-    daily.take(60)
+    daily = DailyBudget(background=100, clock=clock)
+    allowance = Allowance(daily, "check")
+    allowance.take(60)
     with pytest.raises(BudgetSpent) as caught:
-        daily.take(60)
+        allowance.take(60)
     assert 0 < (caught.value.retry_after or 0) <= 25 * 3600
-    daily.take(60, urgent=True)
-    assert daily.spent == 120
-    clock.now += 25 * 3600
-    assert daily.spent == 0
-    daily.take(100)
+    allowance.take(60, urgent=True)
+    assert daily.status()["background"] == {"check": 120}
+    clock.now += caught.value.retry_after or 0
+    assert daily.status()["background"] == {}
+    allowance.take(100)
+
+
+def test_what_nobody_waits_for_gives_way_to_players() -> None:
+    daily = DailyBudget()
+    looks = iter([True, True, False])
+    daily.busy = lambda: next(looks)
+    allowance = Allowance(daily, "check")
+    allowance.give_way(Interrupt())
+    assert next(looks, None) is None
+    daily.busy = lambda: True
+    interrupt = Interrupt()
+    interrupt.set()
+    with pytest.raises(errors.Interrupted):
+        allowance.give_way(interrupt)
 
 
 def test_a_spent_budget_puts_repairs_off(world: World) -> None:
     world.die()
-    world.daily.limit = 0
+    world.daily.spend("warm", 1000)
     repair = world.go_on()
     assert repair.tries == 0 and "used up" in repair.problem
     assert world.old.id in world.ids

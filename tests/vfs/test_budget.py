@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vfs.budget import UNKNOWN, Budget, Metered, program_of
+from vfs.budget import UNKNOWN, DailyBudget, Metered, program_of
 from vfs.library import Key
 
 DAY = 86_400.0
@@ -28,7 +28,7 @@ class Library:
         return None
 
 
-def read(budget: Budget, count: int) -> None:
+def read(budget: DailyBudget, count: int) -> None:
     budget.reading(FILM)
     assert Metered(Library(), budget).stream(FILM, 0, count).readinto(memoryview(bytearray(count))) == count
 
@@ -36,7 +36,7 @@ def read(budget: Budget, count: int) -> None:
 def test_a_program_is_charged_and_capped_until_midnight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     now = [1_000_000 * DAY]
     me = program_of(os.getpid())
-    budget = Budget(tmp_path / "b.json", {me: 1000}, clock=lambda: now[0])
+    budget = DailyBudget(tmp_path / "b.json", {me: 1000}, clock=lambda: now[0])
     budget.pid = os.getpid
     read(budget, 600)
     read(budget, 600)
@@ -46,7 +46,7 @@ def test_a_program_is_charged_and_capped_until_midnight(tmp_path: Path, caplog: 
         assert caught.value.errno == errno.EIO
     assert caplog.text.count("[debrid.program_limits]") == 1
     budget.close()
-    later = Budget(tmp_path / "b.json", {me: 1000}, clock=lambda: now[0])
+    later = DailyBudget(tmp_path / "b.json", {me: 1000}, clock=lambda: now[0])
     later.pid = os.getpid
     assert later.status()["programs"] == {me: {"bytes": 1200, "limit": 1000}}
     with pytest.raises(OSError):
@@ -56,30 +56,34 @@ def test_a_program_is_charged_and_capped_until_midnight(tmp_path: Path, caplog: 
     assert later.status()["programs"][me]["bytes"] == 1
 
 
-def test_work_in_the_background_shares_one_budget_and_gives_way(tmp_path: Path) -> None:
-    budget = Budget(background=1000)
-    waiting = [False]
-    budget.busy = lambda: waiting[0]
+def test_work_in_the_background_shares_one_budget() -> None:
+    now = [1_000_000 * DAY]
+    budget = DailyBudget(background=1000, clock=lambda: now[0])
     assert budget.allows(1000) and not budget.allows(1001)
-    budget.spend("warm", 700)
+    budget.working(FILM, "warm")
+    account = budget.account_of(FILM)
+    budget.charge(account, 700)
     assert budget.allows(300) and not budget.allows(301)
     budget.spend("check", 300)
     assert not budget.allows()
-    assert budget.status()["background"] == {"warm": 700, "check": 300}
-    free = Budget()
+    assert budget.status()["background"] == {"warm": 700, "check": 300} and budget.status()["programs"] == {}
+    read(budget, 50)  # a program reads what is being warmed
+    assert budget.status()["programs"] == {UNKNOWN: {"bytes": 50, "limit": None}}
+    now[0] += budget.ends_in() - 1
+    assert not budget.allows()
+    now[0] += 1
+    assert budget.allows(1000)
+    free = DailyBudget()
     free.spend("warm", 1 << 50)
-    free.busy = lambda: waiting[0]
     assert free.allows(1 << 50)
-    waiting[0] = True
-    assert not free.allows()
 
 
 def test_a_file_that_is_damaged_or_of_yesterday_counts_for_nothing(tmp_path: Path) -> None:
     file = tmp_path / "b.json"
     file.write_bytes(b'{"day": 3')
-    assert Budget(file).status()["programs"] == {}
+    assert DailyBudget(file).status()["programs"] == {}
     file.write_text('{"day": "1999-01-01", "programs": {"dd": 5}, "background": {}}')
-    assert Budget(file).status()["programs"] == {}
+    assert DailyBudget(file).status()["programs"] == {}
 
 
 def test_threads_count_for_their_program() -> None:

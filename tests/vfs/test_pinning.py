@@ -9,7 +9,7 @@ import pytest
 from uniting import Pool
 
 from vfs import copyfile
-from vfs.budget import Budget
+from vfs.budget import DailyBudget
 from vfs.copyfile import PART, CopyFile
 from vfs.fetching import Fetch
 from vfs.library import Key
@@ -65,7 +65,7 @@ class Pinned(Pool):
         self.library = Library()
         remote = self.union.intents._remote
         self.pins = remote.copies = Pins(self.db, self.names, self.branches)
-        self.pinning = Pinning(self.pins, remote, self.library, self, self.branches, Budget())
+        self.pinning = Pinning(self.pins, remote, self.library, self, self.branches, DailyBudget())
         self.pinning.want(self.node, "pin")
 
     def fetch(self) -> Progress:

@@ -324,10 +324,11 @@ def test_a_starved_reader_gets_several_streams(make_setup: MakeSetup) -> None:
 def test_two_places_in_one_file(make_setup: MakeSetup) -> None:
     setup = make_setup(0)
     handle = setup.open()
-    for offset in range(0, 8 * CHUNK, PIECE):
+    # Not as far as 8 chunks: from there on a reader that waits on a slow machine is given a long window.
+    for offset in range(0, 7 * CHUNK, PIECE):
         right(handle, PIECE, offset)
         right(handle, PIECE, 25 * CHUNK + offset)
-    assert setup.source.delivered < 28 * CHUNK
+    assert setup.source.delivered < 24 * CHUNK
     assert len(setup.source.calls) < 30
 
 

@@ -10,7 +10,8 @@ from remote_bytes import FILM, Source, content, eventually, nothing_left
 
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, PIECE, Extent
-from vfs.stream import Block, Memory, OpenFile, Stream, Supply
+from vfs.memory import Memory
+from vfs.stream import Block, OpenFile, Stream, Supply
 
 LENGTH = 64 * CHUNK + 12345
 
@@ -23,7 +24,7 @@ class Bench:
         self.memory = Memory(limit)
         self.file = OpenFile(FILM, LENGTH, self.memory)
         self.ended: list[Stream] = []
-        self.supply = Supply(self.source, ChunkCache("", 0), idle, self.ended.append)
+        self.supply = Supply(self.source, ChunkCache("", 0), idle, lambda seconds: None, self.ended.append)
         self.threads: list[threading.Thread] = []
 
     def stream(self, start: int, stop: int, *plan: tuple[int, int]) -> tuple[Stream, list[Block]]:
@@ -211,16 +212,43 @@ def test_what_was_left_behind_is_dropped_first(bench: Bench) -> None:
     with memory.lock:
         for block in blocks[:16]:
             memory.adopt(block)
-        memory.touch(blocks[9], spent=True)
         memory.touch(blocks[0], spent=False)
+        memory.touch(blocks[9], spent=True)
         memory.adopt(blocks[16])
         assert memory.used == 16 * CHUNK
         assert 9 * CHUNK // PIECE not in file.blocks
         memory.adopt(blocks[9])
-        assert CHUNK // PIECE not in file.blocks, "used longest ago"
-        assert 0 in file.blocks
+        assert 0 not in file.blocks, "read"
+        memory.adopt(blocks[0])
+        assert CHUNK // PIECE not in file.blocks, "fetched longest ago"
         memory.forget()
         assert memory.used == 0 and file.blocks == {}
+
+
+def test_of_what_was_read_little_stays(bench: Bench) -> None:
+    memory, file = bench.memory, bench.file
+    blocks = [Block(file, Extent(i * CHUNK, (i + 1) * CHUNK), data=bytes(CHUNK)) for i in range(8)]
+    with memory.lock:
+        for block in blocks:
+            memory.adopt(block)
+        for block in blocks[:4]:
+            memory.touch(block, spent=True)
+            memory.touch(block, spent=False)  # its first half, read by another thread
+        assert memory.used == (4 + memory.limit // 8 // CHUNK) * CHUNK
+        assert [8 * i in file.blocks for i in range(8)] == [False, False, True, True, True, True, True, True]
+
+
+def test_a_new_stream_leaves_out_what_others_bring(bench: Bench) -> None:
+    bench.source.flow.clear()
+    bench.stream(4 * PIECE, CHUNK, (4 * PIECE, 5 * PIECE))
+    with bench.memory.lock:
+        bench.memory.adopt(Block(bench.file, Extent(2 * PIECE, 3 * PIECE), data=content(FILM, 2 * PIECE, PIECE)))
+        assert bench.file.lacking(0, CHUNK) == 4 * PIECE, "a little that is there is no reason to stop"
+        assert bench.file.lacking(0, 3 * PIECE) == 3 * PIECE
+        assert bench.file.lacking(5 * PIECE, CHUNK) == CHUNK
+        for start in range(2 * CHUNK, 4 * CHUNK, CHUNK):
+            bench.memory.adopt(Block(bench.file, Extent(start, start + CHUNK), data=content(FILM, start, CHUNK)))
+        assert bench.file.lacking(CHUNK, 8 * CHUNK) == 2 * CHUNK, "more than it is worth to read anew"
 
 
 def test_a_block_on_its_way_is_not_replaced(bench: Bench) -> None:
