@@ -1,6 +1,7 @@
 """The composition root: the one place that knows every part, makes them, and ties them together."""
 
 import errno
+import gc
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -185,6 +186,10 @@ class App:
         """
         path = self.config.mount.path
         vfs.mount.prepare(path)
+        # The names of a large account are a million objects that stay: nobody shall wait while they are searched for
+        # garbage.
+        gc.collect()
+        gc.freeze()
         self.daemon.start()
         self.state.announce(self.daemon.contact(path))
         vfs.mount.run(self.filesystem, path, self._options(), lambda: self._mounted(mounted))

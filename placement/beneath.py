@@ -195,6 +195,20 @@ class Root:
         """
         return Parent(self, rel)
 
+    def must_exist(self, rel: str) -> None:
+        """Raise ENOENT or ENOTDIR, as `parent` and a look at the last name would, where that is certain at once.
+
+        Most questions of a union are about names that one drive does not have, and this answers them by one system
+        call. No answer says nothing: a symbolic link on the way may have led anywhere.
+        """
+        try:
+            os.stat(rel, dir_fd=self._fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            if ".." not in rel:
+                raise
+        except (OSError, ValueError):
+            return
+
     def open_dir(self, rel: str) -> int:
         """A descriptor of directory `rel` to list or fsync; the caller closes it. Raises as `parent` does."""
         if rel and self._resolve is openat2 and len(path := os.fsencode(rel)) < PATH_MAX:

@@ -144,7 +144,10 @@ class LocalBranch(Branch):
         if kept := self.hidden.paths.get(path):
             return self.attr_of(os.fstat(kept[1]), kept[1], "")
         try:
-            with self._at(path) as (dirfd, name):
+            parent = self._at(path)
+            if "/" in path:
+                self.drive.require().must_exist(path)
+            with parent as (dirfd, name):
                 return self.attr_of(os.stat(name, dir_fd=dirfd, follow_symlinks=False), dirfd, name)
         except OSError as cause:
             if not self._is_missing(cause):

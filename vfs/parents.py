@@ -1,10 +1,11 @@
 """Parent folders of what comes to lie on a branch: made there as they are shown elsewhere."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 
 from vfs.attr import OMIT, Caller
-from vfs.branch import Branch
+from vfs.branch import Branch, error
 from vfs.local import LocalBranch
 from vfs.locks import PathLocks
 from vfs.lookup import Copy, Lookup, has_directory, parent_of
@@ -28,6 +29,8 @@ class Parents:
             if has_directory(branch, parent):
                 return
             shown = self._lookup.first(parent)
+            if not shown.attr.is_dir:
+                raise error(errno.ENOTDIR, path)
             with _untouched(branch, parent_of(parent)):
                 self._copy(shown, branch, parent)
 

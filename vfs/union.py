@@ -24,7 +24,7 @@ from vfs.branch import Branch, Folder, Handle, Moved, error
 from vfs.intents import Intents, Journal
 from vfs.local import LocalBranch
 from vfs.locks import PathLocks
-from vfs.lookup import NOT_HERE, Lookup, must_be_empty, parent_of, remove
+from vfs.lookup import NOT_HERE, Lookup, must_be_empty, remove
 from vfs.merge import merge, total, within
 from vfs.parents import Parents
 from vfs.remote import RemoteBranch
@@ -163,9 +163,8 @@ class Union(Branch):
             branch.link(source, path)
 
     def _must_be_new(self, path: str) -> None:
+        # That its folder is there, the kernel has seen, and who makes it will find out otherwise.
         _must_not_be_ours(path)
-        if not self.lookup.first(parent_of(path)).attr.is_dir:
-            raise error(errno.ENOTDIR, path)
         if self.lookup.copies(path):
             raise error(errno.EEXIST, path)
 

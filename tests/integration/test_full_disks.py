@@ -211,7 +211,9 @@ def trouble_with(folder: Path, trouble: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder.parent)], check=True)
         yield
     else:
-        shutil.rmtree(folder)
+        # In one step: what the program still writes would be in the way of removing one file after another.
+        folder.rename(folder.with_name("moved"))
+        shutil.rmtree(folder.with_name("moved"), ignore_errors=True)
         yield
 
 

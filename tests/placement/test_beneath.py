@@ -70,6 +70,21 @@ def test_links_and_files_in_the_middle_are_no_directories(tree: Path, resolve: R
         pass
 
 
+def test_what_is_surely_not_there(tree: Path) -> None:
+    long = "/".join(["x" * 200] * 30)
+    with Root(tree) as root:
+        for rel, kind in (
+            ("a/none", FileNotFoundError),
+            ("none/f", FileNotFoundError),
+            ("a/b/file/g", NotADirectoryError),
+        ):
+            with pytest.raises(kind):
+                root.must_exist(rel)
+        # What is there, and what only the long way tells.
+        for rel in ("a/b/file", "a", "within/b", "../none", long, "a\0b"):
+            root.must_exist(rel)
+
+
 @resolvers
 def test_open_dir_opens_neither_a_link_nor_a_file(tree: Path, resolve: Resolver) -> None:
     with Root(tree, resolve) as root:

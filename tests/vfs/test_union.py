@@ -112,6 +112,18 @@ def test_a_name_on_any_drive_is_taken(pool: Pool) -> None:
     assert pool.everywhere("file") == "c" and pool.everywhere("other") == "a"
 
 
+@pytest.mark.parametrize("next", ["a", "b"])
+def test_nothing_is_made_below_a_file_or_nowhere(pool: Pool, next: str) -> None:
+    pool.write("b", "file")
+    pool.next = next
+    for path, code in (("file/new", errno.ENOTDIR), ("file/d/new", errno.ENOTDIR), ("gone/new", errno.ENOENT)):
+        for make in (lambda path: pool.create(path), lambda path: pool.union.mkdir(path, 0o755, ROOT)):
+            with pytest.raises(OSError) as caught:
+                make(path)
+            assert caught.value.errno == code
+    assert pool.everywhere("file") == "b" and pool.everywhere("gone") == ""
+
+
 def test_unlink_takes_every_copy(pool: Pool) -> None:
     for drive in "abc":
         pool.write(drive, "f/file")
