@@ -13,7 +13,8 @@ from typing import NamedTuple
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, Moved, error
-from vfs.handles import DirectoryHandle, Handles, Listing
+from vfs.folders import DirectoryHandle, Listed, Listing, OpenedFolder
+from vfs.handles import Handles
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
@@ -24,7 +25,7 @@ from vfs.union import Union
 _LOOKS = 4
 # mergerfs and others answer ENOENT here, since they search first; POSIX wants to hear of the name itself.
 _NAME_MAX = 255
-# "." and "..", at the beginning of each listing.
+# The offsets of "." and "..", at the beginning of each listing.
 _DOTS = 2
 
 
@@ -45,6 +46,7 @@ class FileSystem:
         self._about = about
         self._handles = Handles()
         self._unchanged = Unchanged()
+        self._listed = Listed(cache_seconds)
         self.passthrough = Passthrough(passthrough_room)
         self.pid_of_caller: Callable[[], int] = lambda: 0
         """For which process the present thread works; the adapter knows."""
@@ -245,23 +247,32 @@ class FileSystem:
 
     # Handles of directories.
 
-    def opendir(self, path: str) -> int:
-        return self._handles.add(path, DirectoryHandle(self._read_directory(path)))
+    def opendir(self, path: str) -> OpenedFolder:
+        if self._listed.lately(path) and self._listed.unchanged(path, self._union.stat(path)):
+            return OpenedFolder(self._handles.add(path, DirectoryHandle(None)), cacheable=True, unchanged=True)
+        mark, folder = self.shown.mark(), self._union.folder(path)
+        handle = DirectoryHandle(Listing(mark, folder))
+        return OpenedFolder(self._handles.add(path, handle), self._listed.note(path, folder.attr), unchanged=False)
 
     def readdir(self, fh: int, offset: int) -> Iterator[tuple[int, str, Attr]]:
-        """Entries of the open directory from `offset` on, "." and ".." first, each after the offset that follows it.
+        """Entries of the open directory behind `offset`, "." and ".." first, each after the offset that follows it.
 
         Offset 0 reads them anew. Attributes are current when they are yielded, and names that are gone left out:
         the kernel takes each entry for as good as an answer to lookup.
         """
         path = self._handles.path(fh)
         prefix = f"{path}/" if path else ""
-        mark, entries = self._handles.directory(fh).listing(offset, lambda: self._read_directory(path))
-        for index in range(offset, len(entries)):
-            name, attr = entries[index]
-            current = self._current(prefix + name, attr, mark) if index >= _DOTS else attr
-            if current is not None:
-                yield index + 1, name, current
+        listing = self._handles.directory(fh).listing(offset, lambda: self._read_directory(path))
+        mark = listing.mark
+        for entry in listing.after(offset):
+            following, name, attr = entry
+            if following > _DOTS and (attr.nlink > 1 or mark != self.shown.mark()):
+                current = self._current(prefix + name, attr, mark)
+                if current is None:
+                    continue
+                yield following, name, current
+            else:
+                yield entry
 
     def _current(self, path: str, attr: Attr, mark: int) -> Attr | None:
         """What stat says of `path`: `attr`, found after `mark`, unless it has changed since; None if it is gone."""
@@ -283,8 +294,7 @@ class FileSystem:
 
     def _read_directory(self, path: str) -> Listing:
         mark = self.shown.mark()
-        here = self._union.folder(path)
-        return Listing(mark, [(".", here.attr), ("..", here.attr), *here.entries])
+        return Listing(mark, self._union.folder(path))
 
     @property
     def open_count(self) -> int:

@@ -39,6 +39,7 @@ MAX_BACKGROUND = 256
 # After these libfuse looks at the file, in the same thread, to answer the kernel.
 _CHANGES = frozenset(("chmod_fuse_3", "chown_fuse_3", "truncate_fuse_3", "utimens_fuse_3"))
 _CAP_SPLICE_READ = 1 << 9
+_CAP_READDIRPLUS_AUTO = 1 << 14
 _CAP_HANDLE_KILLPRIV = 1 << 20
 _CAP_PASSTHROUGH = 1 << 29
 # Drives may lie on a filesystem that is stacked on another, as overlayfs in containers.
@@ -130,8 +131,9 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
         # Newer versions of libfuse have 64 of these bits, and want them set in one of the two places.
         offered, field = (conn.capable_ext, "want_ext") if current else (conn.capable, "want")
         # The kernel clears suid and sgid bits on writes by others; daemons that promise it often forget.
-        # And with splice libfuse takes each write through a pipe into memory it allocates for it.
-        wanted = getattr(conn, field) & ~(_CAP_HANDLE_KILLPRIV | _CAP_SPLICE_READ)
+        # And with splice libfuse takes each write through a pipe into memory it allocates for it. Without "auto" the
+        # kernel always asks for names with their attributes: who scans a library wants them all, and we have them.
+        wanted = getattr(conn, field) & ~(_CAP_HANDLE_KILLPRIV | _CAP_SPLICE_READ | _CAP_READDIRPLUS_AUTO)
         refusal = self._refusal(current, offered)
         if not refusal:
             wanted |= _CAP_PASSTHROUGH
@@ -264,7 +266,8 @@ class Session(mfusepy.FUSE):  # type: ignore[misc]
     # Directories.
 
     def opendir(self, path: bytes, fip: Any) -> None:
-        fip.contents.fh = self._fs.opendir(_tree(path))
+        fi = fip.contents
+        fi.fh, fi.cache_readdir, fi.keep_cache = self._fs.opendir(_tree(path))
 
     def readdir_fuse_3(self, _path: None, buf: Any, filler: Any, offset: int, fip: Any, flags: int) -> None:
         plus = _FILL_DIR_PLUS if flags & _READDIR_PLUS else 0

@@ -3,35 +3,12 @@
 import errno
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from vfs.attr import Attr
 from vfs.branch import Handle, error
+from vfs.folders import DirectoryHandle
 
-Entry = tuple[str, Attr]
 H = TypeVar("H", bound=object)
-
-
-class Listing(NamedTuple):
-    """What a directory held, and when: a mark of `Shown`."""
-
-    mark: int
-    entries: list[Entry]
-
-
-class DirectoryHandle:
-    """One open directory: a snapshot of its entries, so that offsets stay valid while names come and go."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
-        self._fresh = True
-
-    def listing(self, offset: int, again: Callable[[], Listing]) -> Listing:
-        """All entries; taken anew from `again` when listing begins a second time at offset 0, as rewinddir(3) does."""
-        if offset == 0 and not self._fresh:
-            self._listing = again()
-        self._fresh = False
-        return self._listing
 
 
 class Handles:

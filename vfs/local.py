@@ -168,17 +168,21 @@ class LocalBranch(Branch):
             raise
 
     def _attributed(self, fd: int, entries: Any, at_root: bool) -> Iterator[tuple[str, Attr]]:
+        # Scans of libraries spend their time here: hence no call that is not needed.
+        plain, number = self._inodes.plain, self._number
         try:
             with entries:
                 for entry in entries:
-                    if at_root and entry.name == HIDDEN:
+                    name = entry.name
+                    if at_root and name == HIDDEN:
                         continue
                     try:
-                        attr = self.attr_of(entry.stat(follow_symlinks=False), fd, entry.name)
+                        st = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         # It vanished since the kernel listed it: it is simply not there any more.
                         continue
-                    yield entry.name, attr
+                    visible = plain(number, st.st_ino)
+                    yield name, self.attr_of(st, fd, name) if visible is None else Attr.of(st, visible)
         finally:
             os.close(fd)
 

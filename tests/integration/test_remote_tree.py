@@ -65,6 +65,16 @@ def test_the_account_is_a_folder(tree: Mounted) -> None:
     assert abs(big(tree).stat().st_mtime - (tree.path / COMPLETE).stat().st_mtime) < 1000
 
 
+def test_a_folder_the_kernel_remembers_shows_what_is_published(make_mount: MakeMount, simulator: Simulator) -> None:
+    tree = mount_with(make_mount, simulator, mount="cache_seconds = 600").start()
+    complete = tree.path / COMPLETE
+    wait_for((complete / "Show").exists, "the torrent")
+    time.sleep(2.2)  # younger folders are not remembered
+    assert os.listdir(complete) == os.listdir(complete) == ["Show"]
+    simulator.add_torrent("Film", {"/film.mkv": SMALL})
+    wait_for(lambda: sorted(os.listdir(complete)) == ["Film", "Show"], "the second torrent")
+
+
 def test_whole_files_are_equal(tree: Mounted) -> None:
     assert big(tree).read_bytes() == BIG
     assert (tree.path / COMPLETE / "Show/S1/e2.mkv").read_bytes() == SMALL
