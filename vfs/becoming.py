@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 KIND = "download"
 PLACES = ("dressed", "begun", "linked", "numbered", "committed", "removed", "ended")
 _TRIES = 8
+_NO_LINKS = (
+    "the filesystem of drive {} has no hard links (exFAT, for one), and without them a copy cannot take its names "
+    "safely: unpin it, and download it to another drive"
+)
 
 
 class _Work(NamedTuple):
@@ -164,7 +168,10 @@ class Becoming:
             root.parent(path) as (dirfd, name),
             branch.reported(path, file=True),
         ):
-            os.link(token, name, src_dir_fd=copies, dst_dir_fd=dirfd, follow_symlinks=False)
+            try:
+                os.link(token, name, src_dir_fd=copies, dst_dir_fd=dirfd, follow_symlinks=False)
+            except PermissionError as cause:
+                raise OSError(errno.EPERM, _NO_LINKS.format(branch.drive.name)) from cause
         # To the tree nothing was added. The folder may be somebody else's where the mount does not run as root.
         with suppress(OSError):
             branch.utime(parent_of(path), OMIT, folder.mtime_ns)

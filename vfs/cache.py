@@ -157,12 +157,12 @@ class ChunkCache:
         found = self.find(key, length, extent.start)
         return found[1] if found and found[0] == extent else None
 
-    def holds(self, key: Key, length: int, offset: int) -> Extent | None:
-        """The extent that `find` would return, without reading or counting."""
+    def holds(self, key: Key, length: int, offset: int, *, soon: bool = False) -> Extent | None:
+        """The extent that `find` would return, without reading or counting; `soon`: it will be called in a moment."""
         for edge, extent in stored_at(offset, length) if self._open else ():
             row = _row(key, length, extent)
             with contextlib.suppress(*TROUBLE):
-                if row in self._pending or self._shelves[edge].tier.holds(row):
+                if row in self._pending or self._shelves[edge].tier.holds(row, soon=soon):
                     return extent
         return None
 

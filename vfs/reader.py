@@ -288,7 +288,7 @@ class Reader:
         """Ask for what follows a read, as far as the window of its run goes and streams may be opened."""
         file = handle.file
         while step := self._next_ahead(handle, run, extent):
-            held = self._cache.holds(file.key, file.length, step.start)
+            held = self._cache.holds(file.key, file.length, step.start, soon=True)
             with self._lock:
                 if held:
                     run.frontier = max(run.frontier, held.stop)

@@ -135,6 +135,14 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise DamagedError(filename)
         return data
 
+    def prepare(self, filename: Any) -> None:
+        """Have the kernel read a file, without waiting for it."""
+        if isinstance(filename, str) and FILE_NAME.fullmatch(filename):
+            with contextlib.suppress(OSError):
+                fd = os.open(os.path.join(self._directory, filename), os.O_RDONLY | os.O_CLOEXEC)
+                _read_at_once(fd)
+                os.close(fd)
+
     def remove(self, file_path: str) -> None:
         if FILE_NAME.fullmatch(file_path):
             with contextlib.suppress(OSError):
@@ -228,9 +236,13 @@ class Tier(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             data: bytes | None = self.get(row)
             return data
 
-    def holds(self, row: bytes) -> bool:
+    def holds(self, row: bytes, *, soon: bool = False) -> bool:
+        """Whether there is such a row. `soon`: its bytes will be wanted in a moment, so the disk begins with them."""
         with self.leased():
-            return row in self
+            found = self._sql("SELECT filename FROM Cache WHERE key = ? AND raw = 1", (row,)).fetchall()
+        if found and soon:
+            self.disk.prepare(found[0][0])
+        return bool(found)
 
     def add(self, row: bytes, data: Buffer) -> None:
         """Store `data`; after an error neither row nor file are left."""

@@ -1,4 +1,4 @@
-"""Listings that the kernel remembers: never older than `cache_seconds` for changes on the drives, never old for ours."""
+"""Listings that the kernel remembers: changes on the drives show within `cache_seconds`, and ours at once."""
 
 import os
 import time

@@ -1,6 +1,7 @@
 """Local copies of remote files without a mount: full drives, broken responses, checksums, the upgrade of names.db."""
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from uniting import Pool
 
 from vfs import copyfile
+from vfs.becoming import KIND, Becoming
 from vfs.budget import DailyBudget
 from vfs.copyfile import PART, CopyFile
 from vfs.fetching import Fetch
+from vfs.journal import Journal
 from vfs.library import Key
 from vfs.namesdb import SCHEMA, NamesDb
 from vfs.nodes import RemoteFile
@@ -145,3 +148,19 @@ def test_a_database_of_the_format_before_gets_the_new_tables(tmp_path: Path) -> 
     assert db.db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() == (str(SCHEMA),)
     assert (tmp_path / "names.format2").exists()
     db.close()
+
+
+def test_a_drive_without_hard_links_keeps_the_pin_and_says_why(pool: Pinned, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.fetch()
+
+    def link(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    becoming = Becoming(pool.union, pool.union.intents._remote, pool.pins, Journal(pool.names, KIND))
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(OSError, match="drive a has no hard links.*another drive") as caught:
+        becoming.run(pool.node)
+    assert caught.value.errno == errno.EPERM
+    assert pool.copies() == {"a": [len(DATA)]} and pool.everywhere("film/film.mkv") == ""
+    monkeypatch.undo()
+    assert becoming.run(pool.node) == ["film/film.mkv"] and pool.everywhere("film/film.mkv") == "a"
