@@ -183,6 +183,8 @@ class Mediapool(Mount):
 
     def _configuration(self) -> str:
         mount = [f'path = "{self.path}"', f'cache_seconds = "{self._settings.cache_seconds}s"']
+        # As on drives of terabytes, which these are not.
+        mount.append(f'passthrough_room = "{_MIN_FREE}"')
         if self._passthrough is not None:
             mount.append(f'passthrough = "{self._passthrough}"')
         self.options = ", ".join(mount[1:]) + ', policy = "mfs"'
