@@ -18,7 +18,7 @@ from vfs.filesystem import FileSystem
 from vfs.folders import Listed, Listing
 
 HERE = Attr(1, 0o40755, 2, 0, 0, 0, 4096, 8, 0, 0, 0)
-NAMES = st.sets(st.text(min_size=1, max_size=3), max_size=40)
+NAMES = st.sets(st.text(min_size=1, max_size=3).filter(lambda name: name not in (".", "..")), max_size=40)
 OLD_NS = time.time_ns() - 3600 * 10**9
 
 
