@@ -188,7 +188,6 @@ class App:
         vfs.mount.prepare(path)
         # The names of a large account are a million objects that stay: nobody shall wait while they are searched for
         # garbage.
-        gc.collect()
         gc.freeze()
         self.daemon.start()
         self.state.announce(self.daemon.contact(path))
