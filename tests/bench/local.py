@@ -6,21 +6,21 @@ faster or slower meanwhile does so for all. Needs no network. Root for cold figu
 
 import argparse
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import remotenames
 import report
-from contenders import BareDisk, CannotStart, Contender, Mediapool, Mergerfs, Settings, mergerfs_variants
+from contenders import BareDisk, Contender, Mediapool, Mergerfs, Settings, mergerfs_variants
+from ending import ended, undisturbed_end
 from figures import Figures, Row, Target, Verdict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from stage import Stage, fill, may_drop_caches, stage
-from workloads import WORKLOADS, Sizes, WrongResult, rows
+from workloads import WORKLOADS, Sizes, rows
 
 from cli.sizes import parse_size
 
@@ -48,22 +48,7 @@ def targets(mediapools: Sequence[str], bare: str, mergerfs: str | None) -> list[
 
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
-    # A runner in the background may have it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print("interrupted; everything is unmounted and removed", file=sys.stderr)
-        return 130
-    except (CannotStart, WrongResult, OSError) as problem:
-        print(problem, file=sys.stderr)
-        return 1
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+    return ended(lambda: _run(options))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -121,16 +106,6 @@ def _run(options: argparse.Namespace) -> int:
             options.json, _content(options, about, ground, contenders, [*measured, MEMORY], figures, verdicts)
         )
     return 0
-
-
-@contextmanager
-def undisturbed_end() -> Iterator[None]:
-    """Whatever happens in the block: nothing interrupts the cleaning up that follows it."""
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
 
 
 def _contenders(ground: Stage, options: argparse.Namespace, closing: ExitStack) -> Iterator[Contender]:

@@ -7,7 +7,6 @@ provider's own speed is measured beside it by curl. Needs no network and no acco
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,14 +17,13 @@ from typing import Any
 
 import report
 import streaming
-from contenders import CannotStart
+from ending import ended, undisturbed_end
 from figures import Figures, Row, Target, Verdict
-from local import MEMORY, interrupt, undisturbed_end
+from local import MEMORY
 from simulated import Provider
 from stage import may_drop_caches
 from streaming import FREE, LIMITED, SEEKS, WORKLOADS, Plan, Round, Speed
 from streammounts import MEDIAPOOL, RCLONE, RCLONE_TUNED, Mediapool, Rclone, StreamMount, rclone_binary, rclone_version
-from workloads import WrongResult
 
 from cli.sizes import parse_size
 
@@ -56,18 +54,7 @@ TARGETS = (
 
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
-    # A runner in the background may have it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print("interrupted; everything is unmounted and removed", file=sys.stderr)
-        return 130
-    except (CannotStart, WrongResult, OSError, subprocess.SubprocessError) as problem:
-        print(problem, file=sys.stderr)
-        return 1
+    return ended(lambda: _run(options))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
