@@ -100,12 +100,16 @@ UPDATE torrents SET missing_at = seen_at WHERE missing;
 _MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + SINCE_3, 2: SINCE_3}
 
 
+_ANSWERS = 1000  # kept in memory
+
+
 class DebridDb:
     """Thread-safe. Every method raises StoreError, with the remedy, if the database cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._answers: dict[tuple[Any, ...], list[Any]] = {}  # of `recall`, since the last change
         with self._explained():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite makes it with wider rights
             path.chmod(0o600)
@@ -134,6 +138,8 @@ class DebridDb:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._answers.clear()
 
     def write(self, statement: str, values: Sequence[Any] = ()) -> int:
         """A transaction of one statement; how many rows it changed."""
@@ -144,6 +150,19 @@ class DebridDb:
         """All rows of a query."""
         with self._lock, self._explained():
             return self._db.execute(query, values).fetchall()
+
+    def recall(self, query: str, *values: Any) -> list[Any]:
+        """As `read`, from memory if nothing was written since: each stream that opens asks the same as the last one."""
+        asked = (query, *values)
+        found = self._answers.get(asked)
+        if found is not None:
+            return found
+        with self._lock, self._explained():
+            found = self._db.execute(query, values).fetchall()
+            if len(self._answers) >= _ANSWERS:
+                self._answers.clear()
+            self._answers[asked] = found  # with the lock, so never after a change that it does not know of
+            return found
 
     def _prepare(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]

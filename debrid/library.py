@@ -40,6 +40,7 @@ from debrid.urls import REFUSED_SECONDS, URL_SECONDS, Healer, Urls
 
 _TRIES = 6  # without a single byte
 _PIECE = 1 << 18
+_AT_ONCE = 0.05  # s after which a reader that asked for much gets what has come so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +257,7 @@ class RemoteStream:
         """Move bytes from the connection to `view`, as they come, so that none is lost at a reset."""
         assert self._response is not None
         read, copied = self._response.raw.read1, 0
-        until = time.monotonic() + self._stall  # return early what a trickle brought
+        until = time.monotonic() + _AT_ONCE
         while copied < len(view) and time.monotonic() < until:
             piece = read(min(len(view) - copied, _PIECE), decode_content=False)
             if not piece:

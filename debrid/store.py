@@ -290,7 +290,7 @@ class Store:
 
     def file(self, info_hash: str, file_id: int) -> StoredFile | None:
         """One file, None if its torrent's files were never recorded."""
-        rows = self._db.read(f"SELECT {_FILE} FROM files WHERE hash = ? AND id = ?", (info_hash, file_id))
+        rows = self._db.recall(f"SELECT {_FILE} FROM files WHERE hash = ? AND id = ?", info_hash, file_id)
         return StoredFile(*rows[0]) if rows else None
 
     def files(self, info_hash: str) -> list[StoredFile]:
@@ -318,7 +318,7 @@ class Store:
     def parts(self, info_hash: str, part: str) -> list[Segment]:
         """Where a part lies, in order; empty if it is a file of its own, or not known."""
         query = "SELECT file, start, length FROM parts WHERE hash = ? AND part = ? ORDER BY seq"
-        return [Segment(*row) for row in self._db.read(query, (info_hash, part))]
+        return [Segment(*row) for row in self._db.recall(query, info_hash, part)]
 
     def failing_files(self) -> list[StoredFile]:
         """All files whose content cannot be had at the moment."""
@@ -326,9 +326,10 @@ class Store:
 
     def url(self, info_hash: str, file_id: int, now: float) -> str | None:
         """The download URL of a file if it has one that is good at `now` (seconds since 1970)."""
-        query = "SELECT url FROM files WHERE hash = ? AND id = ? AND url_until > ?"
-        rows = self._db.read(query, (info_hash, file_id, now))
-        return rows[0][0] if rows else None
+        rows = self._db.recall("SELECT url, url_until FROM files WHERE hash = ? AND id = ?", info_hash, file_id)
+        url: str | None
+        url, until = rows[0] if rows else (None, 0.0)
+        return url if until > now else None
 
     def set_link(self, info_hash: str, file_id: int, link: str) -> None:
         """The file has this link, which works."""

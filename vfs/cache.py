@@ -11,7 +11,6 @@ writing thread.
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import queue
@@ -19,44 +18,25 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from vfs.chunks import CHUNK, Extent, stored_as, stored_at
 from vfs.library import Key
+from vfs.rows import row_at, row_of, start_of
+from vfs.throttle import Throttle
 from vfs.tier import TROUBLE, Buffer, DamagedError, Tier, Usage, claim, open_tier
 
 log = logging.getLogger(__name__)
 
-QUEUED = 8  # extents that may wait to be written: memory beside that of the readers, at most a chunk each
+# Extents that may wait to be written, at most a chunk each. Most of them are in the readers' memory as well, being
+# ahead of somebody; fewer would make streams wait for each transaction.
+QUEUED = 32
+TOGETHER = 8 * CHUNK  # bytes written in one transaction
 PATIENCE = 0.5  # s that a `put` waits for a slow disk before its bytes go uncached
 BACK_OFF = 10.0  # s that no `put` waits after one waited in vain
 TICK = 5.0  # s between looks at the free space while nothing is stored
 TOUCHED = 256  # times of last use kept in memory until they are written
-
-
-class Throttle:
-    """Lets one warning per interval (s) pass, and counts the others."""
-
-    def __init__(self, logger: logging.Logger, interval: float = 60.0) -> None:
-        self._log = logger
-        self._interval = interval
-        self._next = float("-inf")
-        self._held = 0
-
-    def warn(self, message: str, *args: object) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            self._held += 1
-            return
-        self._log.warning(
-            f"{message} (%d more since the last message)" if self._held else message, *args, *self._take()
-        )
-        self._next = now + self._interval
-
-    def _take(self) -> list[int]:
-        held, self._held = self._held, 0
-        return [held] if held else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +72,18 @@ class _Shelf:
         return freed.size
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What is to be stored."""
+
+    shelf: _Shelf
+    row: bytes
+    data: memoryview
+
+
+_Job = _Item | Callable[[], None] | None  # None ends the writer
+
+
 class ChunkCache:
     """Chunks and pieces of remote files in `directory`, at most `size` bytes; with 0 nothing is ever stored.
 
@@ -114,7 +106,8 @@ class ChunkCache:
         self._slow_until = 0.0
         self._trouble, self._full = Throttle(log), Throttle(log)
         self._sound = True
-        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUED)
+        self._jobs: queue.Queue[_Job] = queue.Queue(QUEUED)
+        self._put_back: list[_Job] = []  # the writer's own: taken from the queue, and not done yet
         self._shelves: dict[bool, _Shelf] = {}  # by "is an edge"
         self._open = size > 0
         if self._open:
@@ -143,7 +136,7 @@ class ChunkCache:
     def find(self, key: Key, length: int, offset: int) -> tuple[Extent, Buffer] | None:
         """The stored chunk or piece that holds the byte at `offset` of a file of `length` bytes, checked."""
         for edge, extent in stored_at(offset, length) if self._open else ():
-            data = self._look(self._shelves[edge], _row(key, length, extent))
+            data = self._look(self._shelves[edge], row_of(key, length, extent))
             if data is not None:
                 with self._lock:
                     self._hits += 1
@@ -160,11 +153,24 @@ class ChunkCache:
     def holds(self, key: Key, length: int, offset: int, *, soon: bool = False) -> Extent | None:
         """The extent that `find` would return, without reading or counting; `soon`: it will be called in a moment."""
         for edge, extent in stored_at(offset, length) if self._open else ():
-            row = _row(key, length, extent)
+            row = row_of(key, length, extent)
             with contextlib.suppress(*TROUBLE):
                 if row in self._pending or self._shelves[edge].tier.holds(row, soon=soon):
                     return extent
         return None
+
+    def absent(self, key: Key, length: int, extent: Extent) -> Extent:
+        """The bytes from the start of `extent` that nothing is stored of, where `holds` found nothing at it.
+
+        It is true now; whoever goes by it later may fetch again what was stored meanwhile.
+        """
+        low, high = row_at(key, length, extent.start), row_at(key, length, extent.stop)
+        found = [row for row in list(self._pending) if low <= row < high]
+        for shelf in self._shelves.values():
+            with contextlib.suppress(*TROUBLE):
+                if (row := shelf.tier.following(low, high)) is not None:
+                    found.append(row)
+        return Extent(extent.start, start_of(min(found)) if found else extent.stop)
 
     def put(self, key: Key, length: int, extent: Extent, data: Buffer, *, probe: bool = False) -> None:
         """Store the bytes of an extent inside one chunk, soon; `data` must not change any more.
@@ -175,7 +181,7 @@ class ChunkCache:
         view = memoryview(data).toreadonly()
         for edge, part in stored_as(extent, length, probe) if self._open else ():
             piece = view[part.start - extent.start : part.stop - extent.start]
-            self._enqueue(self._shelves[edge], _row(key, length, part), piece)
+            self._enqueue(self._shelves[edge], row_of(key, length, part), piece)
 
     def _look(self, shelf: _Shelf, row: bytes) -> Buffer | None:
         waiting = self._pending.get(row)
@@ -201,7 +207,7 @@ class ChunkCache:
             self._pending[row] = data
             patience = PATIENCE if time.monotonic() >= self._slow_until else 0.001
         try:
-            self._jobs.put(lambda: self._store(shelf, row, data), timeout=patience)
+            self._jobs.put(_Item(shelf, row, data), timeout=patience)
         except queue.Full:
             self._slow_until = time.monotonic() + BACK_OFF
             self._skip(row)
@@ -221,17 +227,41 @@ class ChunkCache:
 
     def _write(self) -> None:
         while True:
-            try:
-                job = self._jobs.get(timeout=TICK)
-            except queue.Empty:
-                job = self._tick
+            job = self._next_job()
             if job is None:
                 return
             try:
                 self._drop_doomed()
-                job()
+                if isinstance(job, _Item):
+                    self._store(self._with_others(job))
+                else:
+                    job()
             except Exception as error:  # whatever it is, the next chunk may be stored again
                 self._complain("write", error)
+
+    def _next_job(self) -> _Job:
+        if self._put_back:
+            return self._put_back.pop()
+        try:
+            return self._jobs.get(timeout=TICK)
+        except queue.Empty:
+            return self._tick
+
+    def _with_others(self, first: _Item) -> list[_Item]:
+        """What waits to be stored in the same tier, as far as it goes into one transaction."""
+        items, size = [first], first.data.nbytes
+        most = min(TOGETHER, first.shelf.limit // 8)  # else a small cache would be emptied for what comes at once
+        while size < most:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(job, _Item) or job.shelf is not first.shelf or size + job.data.nbytes > most:
+                self._put_back.append(job)
+                break
+            items.append(job)
+            size += job.data.nbytes
+        return items
 
     def _tick(self) -> None:
         self._note_use()
@@ -244,21 +274,27 @@ class ChunkCache:
             if touched:
                 shelf.tier.used(touched)
 
-    def _store(self, shelf: _Shelf, row: bytes, data: memoryview) -> None:
-        held = stored = False
+    def _store(self, items: Sequence[_Item]) -> None:
+        """Items of one tier."""
+        shelf = items[0].shelf
+        stored = 0
+        held: set[bytes] = set()
         try:
             if len(shelf.touched) > TOUCHED:
                 self._note_use()
-            held = shelf.tier.holds(row)
-            if not held and self._make_room(shelf, data.nbytes):
-                shelf.tier.add(row, data)
-                shelf.add(Usage(data.nbytes, 1))
-                stored = True
+            held = shelf.tier.held([item.row for item in items])
+            fresh = {item.row: item.data for item in items if item.row not in held}
+            size = sum(data.nbytes for data in fresh.values())
+            if fresh and self._make_room(shelf, size):
+                shelf.tier.add(fresh)
+                shelf.add(Usage(size, len(fresh)))
+                stored = len(fresh)
         finally:
             with self._lock:
-                self._pending.pop(row, None)
+                for item in items:
+                    self._pending.pop(item.row, None)
                 self._stored += stored
-                self._skipped += not (held or stored)
+                self._skipped += len(items) - len(held) - stored
 
     def _make_room(self, shelf: _Shelf, size: int) -> bool:
         """Evict until `size` more bytes fit; False if they never will, or if the filesystem is too full."""
@@ -355,13 +391,3 @@ class ChunkCache:
         for shelf in self._shelves.values():
             shelf.tier.shut()
         os.close(self._claim)
-
-
-def _row(key: Key, length: int, extent: Extent) -> bytes:
-    """The name of a row: a digest of which file it is, its size included, and the extent.
-
-    Parts of keys come from strangers, so the digest is one that nobody can make collide.
-    """
-    name = "\0".join(key).encode(errors="surrogateescape")
-    file = hashlib.blake2b(name, digest_size=16, person=length.to_bytes(8, "big")).digest()
-    return file + extent.start.to_bytes(8, "big") + extent.size.to_bytes(4, "big")

@@ -7,7 +7,6 @@ Lock order: the reader's one lock (`Memory.lock`). All methods are called with i
 import contextlib
 import errno
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -15,6 +14,7 @@ from vfs.chunks import CHUNK, Extent, Run, ceil
 from vfs.library import ByteStream
 from vfs.memory import Memory
 from vfs.stream import OpenFile, Stream, Supply
+from vfs.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Fetcher:
     def __init__(self, memory: Memory, most: int, parallel: int) -> None:
         self.memory = memory
         self.supply: Supply
-        self.streams: dict[Stream, threading.Thread] = {}
+        self.streams: set[Stream] = set()
         self._most = most
         self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
         self._parallel = max(parallel, STREAMS_AT_EASE)
@@ -40,6 +40,7 @@ class Fetcher:
         self._count_again = 0.0
         self._fetched = 0  # by streams that have ended
         self._todo: list[Callable[[], object]] = []
+        self._workers = Workers("stream")
 
     @property
     def fetched(self) -> int:
@@ -53,7 +54,7 @@ class Fetcher:
         if now >= self._count_again:
             self._count_again = now + 1.0
             self._lately = {each: when for each, when in self._lately.items() if when > now - LATELY}
-        return self.memory.limit // 2 // max(1, len(self._lately))
+        return self.memory.limit * 3 // 4 // max(1, len(self._lately))
 
     @property
     def parallel(self) -> int:
@@ -114,9 +115,8 @@ class Fetcher:
 
     def _open(self, file: OpenFile, extent: Extent, run: Run) -> Stream:
         stream = Stream(file, extent.start, extent.stop, self.supply, run.probing)
-        thread = threading.Thread(target=stream.work, name="stream", daemon=True)
-        self.streams[stream] = thread
-        self._todo.append(lambda: self._start(stream, thread))
+        self.streams.add(stream)
+        self._todo.append(lambda: self._start(stream))
         return stream
 
     def part(self, file: OpenFile, runs: list[Run]) -> None:
@@ -139,11 +139,11 @@ class Fetcher:
         """Let go of a stream, even if its thread hangs in the library."""
         source = stream.abandon()
         if source:
-            self._todo.append(lambda: _hang_up(source))
+            self._todo.append(lambda: self._hang_up(source))
 
     def ended(self, stream: Stream) -> None:
         """What streams call when they have ended."""
-        del self.streams[stream]
+        self.streams.remove(stream)
         self._fetched += stream.fetched
 
     # Without the lock
@@ -156,37 +156,32 @@ class Fetcher:
             for action in todo:
                 action()
 
-    def _start(self, stream: Stream, thread: threading.Thread) -> None:
+    def _start(self, stream: Stream) -> None:
         try:
-            thread.start()
+            self._workers.run(stream.work)
         except RuntimeError as error:  # no more threads to be had
             with self.memory.lock:
                 stream.abandon(OSError(errno.EAGAIN, str(error)))
                 self.ended(stream)
 
+    def _hang_up(self, source: ByteStream) -> None:
+        """Close a response in another thread: nobody who reads or releases waits for that."""
+
+        def close() -> None:
+            try:
+                source.close()
+            except Exception as error:
+                log.debug("closing a response: %s", error)
+
+        with contextlib.suppress(RuntimeError):  # no more threads: it ends when its idle thread does
+            self._workers.run(close)
+
     def close(self, patience: float) -> None:
         """Abandon all streams, and wait at most `patience` s for their threads."""
         with self.memory.lock:
-            threads = list(self.streams.values())
             for stream in list(self.streams):
                 self.abandon(stream)
         self.settle()
-        until = time.monotonic() + patience
-        for thread in threads:
-            with contextlib.suppress(RuntimeError):  # another thread is just starting it
-                thread.join(max(0.0, until - time.monotonic()))
+        self._workers.close(patience)
         if self.streams:
             log.warning("%d calls of the library have not returned", len(self.streams))
-
-
-def _hang_up(source: ByteStream) -> None:
-    """Close a response from a thread of its own: nobody who reads or releases waits for that."""
-
-    def close() -> None:
-        try:
-            source.close()
-        except Exception as error:
-            log.debug("closing a response: %s", error)
-
-    with contextlib.suppress(RuntimeError):  # no more threads: it ends when its idle thread does
-        threading.Thread(target=close, name="hang-up", daemon=True).start()

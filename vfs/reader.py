@@ -14,17 +14,19 @@ import logging
 import time
 from dataclasses import dataclass
 
-from vfs.cache import ChunkCache, Throttle
-from vfs.chunks import CHUNK, PIECE, Extent, Run, ceil, chunk_at, clamp, floor
+from vfs.cache import ChunkCache
+from vfs.chunks import CHUNK, PIECE, WINDOW_STARVED, Extent, Run, ceil, chunk_at, clamp, floor
 from vfs.fetcher import Fetcher
 from vfs.library import Key, RemoteLibrary
 from vfs.memory import Memory
 from vfs.stream import Block, OpenFile, Supply
+from vfs.throttle import Throttle
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
 
 RUNS = 4  # places at which one handle reads that are remembered
+UNCACHED = 5.0  # s for which the disk is believed not to have what it did not have
 AT_ONCE = 2 * CHUNK  # asked for before the first byte of a read is there: longer reads must not flood the memory
 
 
@@ -288,12 +290,24 @@ class Reader:
         """Ask for what follows a read, as far as the window of its run goes and streams may be opened."""
         file = handle.file
         while step := self._next_ahead(handle, run, extent):
-            held = self._cache.holds(file.key, file.length, step.start, soon=True)
+            held = self._cached(file, step)
             with self._lock:
                 if held:
                     run.frontier = max(run.frontier, held.stop)
                 elif step.start // PIECE not in file.blocks and self._open and not handle.closed:
                     self._fetcher.fetch(file, run, handle.runs, step, ahead=True)
+
+    def _cached(self, file: OpenFile, step: Extent) -> Extent | None:
+        """What the disk holds at the start of `step`; asked once for all that follows, where it holds nothing."""
+        known, until = file.uncached, file.uncached_until
+        if known.start <= step.start < known.stop and time.monotonic() < until:
+            return None
+        held = self._cache.holds(file.key, file.length, step.start, soon=True)
+        if held is None:
+            rest = Extent(step.start, min(step.start + WINDOW_STARVED, file.length))
+            file.uncached = self._cache.absent(file.key, file.length, rest)
+            file.uncached_until = time.monotonic() + UNCACHED
+        return held
 
     def _next_ahead(self, handle: RemoteReader, run: Run, extent: Extent) -> Extent | None:
         """What to ask for next, inside one chunk; None if there is nothing, or if no stream may be opened."""

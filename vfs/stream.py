@@ -11,13 +11,13 @@ conditions here all share it. Bytes of a block below `filled` never change, so t
 
 import errno
 import logging
-import mmap
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from vfs.buffers import Buffers
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, GAP, PIECE, Extent, Run, numbers
 from vfs.library import ByteStream, Key, RemoteLibrary
@@ -25,9 +25,6 @@ from vfs.memory import Memory
 from vfs.tier import Buffer
 
 log = logging.getLogger(__name__)
-
-# Populated at once, which costs a third of a page fault for each page.
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
 
 
 class AbandonedError(Exception):
@@ -50,6 +47,11 @@ class Block:
         self.lost = False  # never to be filled: look again
         self.wanted = extent.size + 1  # bytes of it that the most modest waiter needs
         self.changed = threading.Condition(file.memory.lock)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for bytes of it."""
+        return self.wanted <= self.extent.size
 
     def reaches(self, stop: int) -> bool:
         """Whether the bytes up to offset `stop` of the file are there."""
@@ -115,6 +117,8 @@ class OpenFile:
     streams: "list[Stream]" = field(default_factory=list)
     handles: int = 0
     loading: set[int] = field(default_factory=set)  # starts of chunks that someone looks for on the disk
+    uncached: Extent = Extent(0, 0)  # bytes that the disk does not have, as far as known lately
+    uncached_until: float = 0.0  # s, monotonic: when to ask again
     loaded: threading.Condition = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +169,7 @@ class Supply:
     idle: float
     opened: Callable[[float], None]  # called locked, with the seconds that a response was in coming
     ended: "Callable[[Stream], None]"  # called locked, once, when no call of the library is under way any more
+    buffers: Buffers = field(default_factory=Buffers)
 
 
 class Stream:
@@ -264,7 +269,7 @@ class Stream:
             if not self.file.memory.take(block.extent.size, lambda: not self.abandoned):
                 return None
             self._taken = block.extent.size
-        block.data = _buffer(block.extent.size)
+        block.data = self._supply.buffers.take(block.extent.size)
         return block
 
     def _fill(self, block: Block) -> None:
@@ -272,8 +277,9 @@ class Stream:
         view = memoryview(block.data)
         filled = 0
         while filled < len(view):
-            # Piece by piece, so that whoever needs only the first bytes has them first.
-            count = self._read(view[filled : filled + PIECE])
+            # Piece by piece where somebody waits, so that whoever needs only the first bytes has them first.
+            step = PIECE if block.awaited else block.extent.size
+            count = self._read(view[filled : filled + step])
             filled += count
             with self._lock:
                 if self.abandoned:
@@ -313,11 +319,3 @@ class Stream:
             self.file.memory.give_back(self._taken)
             self._taken = 0
             self._supply.ended(self)
-
-
-def _buffer(size: int) -> memoryview:
-    """Memory of its own, which goes back to the system with the last view of it.
-
-    From malloc, chunks that come and go in dozens of threads would leave holes as large as what is in use.
-    """
-    return memoryview(mmap.mmap(-1, size, flags=_PRIVATE))

@@ -20,7 +20,7 @@ import shutil
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import diskcache
@@ -63,10 +63,9 @@ class DamagedError(Exception):
 class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """Stores bytes under bytes in files of mode 0600; refuses everything that diskcache would pickle."""
 
-    last_written: str | None = None
-
     def __init__(self, directory: str, **settings: Any) -> None:
         super().__init__(directory, **settings)
+        self.unsettled: list[str] = []  # files whose rows are not committed yet
         self._written: deque[int] = deque()  # descriptors of files whose pages are on their way to the disk
 
     def put(self, key: Any) -> tuple[Any, bool]:
@@ -84,7 +83,7 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise TypeError(f"the cache holds bytes, not {type(value).__name__}")
         unique = os.urandom(8).hex()
         name = f"{unique[:2]}/{unique[2:]}-{xxhash.xxh3_128_hexdigest(value)}"
-        self.last_written = name
+        self.unsettled.append(name)
         self._write_file(os.path.join(self._directory, name), value)
         return len(value), MODE_BINARY, name, None
 
@@ -244,15 +243,29 @@ class Tier(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             self.disk.prepare(found[0][0])
         return bool(found)
 
-    def add(self, row: bytes, data: Buffer) -> None:
-        """Store `data`; after an error neither row nor file are left."""
-        self.disk.last_written = None
+    def held(self, rows: Sequence[bytes]) -> set[bytes]:
+        """Those of these rows that there are; a few hundred at most."""
+        query = f"SELECT key FROM Cache WHERE raw = 1 AND key IN ({','.join('?' * len(rows))})"
+        with self.leased():
+            return {bytes(key) for (key,) in self._sql(query, tuple(rows)).fetchall()}
+
+    def following(self, low: bytes, high: bytes) -> bytes | None:
+        """The first row from `low` on, in the order of bytes, if it comes before `high`."""
+        query = "SELECT key FROM Cache WHERE key >= ? AND key < ? AND raw = 1 ORDER BY key LIMIT 1"
+        with self.leased():
+            found = self._sql(query, (low, high)).fetchall()
+        return bytes(found[0][0]) if found else None
+
+    def add(self, rows: Mapping[bytes, Buffer]) -> None:
+        """Store these bytes in one transaction; after an error neither rows nor files of them are left."""
+        self.disk.unsettled.clear()
         try:
-            with self.leased():
-                self.set(row, data)
+            with self.leased(), self.transact():
+                for row, data in rows.items():
+                    self.set(row, data)
         except BaseException:
-            if self.disk.last_written:
-                self.disk.remove(self.disk.last_written)
+            for name in self.disk.unsettled:
+                self.disk.remove(name)
             raise
 
     def evict(self, size: int) -> Usage:

@@ -240,3 +240,16 @@ def test_many_threads(store: Store) -> None:
         thread.join()
     assert not failures
     assert len(store.torrents()) == 301
+
+
+def test_what_is_recalled_is_as_it_was_last_written(store: Store) -> None:
+    store.saw([item("A")], now=1)
+    assert store.file(HASH, 1) is None and store.url(HASH, 1, 10.0) is None
+    store.record(info("A"), {1: "https://real-debrid.com/d/1"})
+    for number in range(3):
+        store.set_url(HASH, 1, f"http://cdn/{number}", until=20.0 + number)
+        assert [store.url(HASH, 1, 20.0 + number - 0.5) for _ in range(2)] == [f"http://cdn/{number}"] * 2
+        assert store.url(HASH, 1, 20.0 + number) is None, "it is over"
+    store.set_failing(HASH, 1, "gone", retry_at=30.0)
+    file = store.file(HASH, 1)
+    assert file is not None and file.problem == "gone" and store.url(HASH, 1, 0.0) is None

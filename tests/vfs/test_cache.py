@@ -11,17 +11,20 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from remote_bytes import FILM, SERIES, content, eventually, file_bytes, nothing_left
 
 from vfs import cache as cache_module
 from vfs import tier as tier_module
-from vfs.cache import ChunkCache, Throttle
+from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, PIECE, Extent
 from vfs.library import Key
+from vfs.throttle import Throttle
+from vfs.tier import Buffer, RawDisk, Tier
 
 LENGTH = 64 * CHUNK
 
@@ -272,6 +275,54 @@ def test_a_cap_below_one_chunk_stores_no_chunk(make_cache: MakeCache) -> None:
     assert cache.stats().skipped == 1
 
 
+def test_what_waits_is_stored_together_and_a_failure_leaves_nothing_of_it(
+    make_cache: MakeCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache()
+    gate, begun, commits = threading.Event(), threading.Event(), []
+    add = Tier.add
+
+    def watched(tier: Tier, rows: Mapping[bytes, Buffer]) -> None:
+        begun.set()
+        assert gate.wait(20)
+        commits.append(len(rows))
+        if len(commits) == 2:
+            monkeypatch.setattr(RawDisk, "store", broken)
+        add(tier, rows)
+
+    store, stored = RawDisk.store, []
+
+    def broken(disk: RawDisk, *args: Any, **options: Any) -> Any:
+        stored.append(1)
+        if len(stored) == 3:
+            raise OSError(errno.ENOSPC, "full")
+        return store(disk, *args, **options)
+
+    monkeypatch.setattr(Tier, "add", watched)
+    cache.put(FILM, LENGTH, extent(1), content(FILM, CHUNK, CHUNK))
+    assert begun.wait(20)
+    for chunk in range(2, 12):  # while the first one is being written
+        cache.put(FILM, LENGTH, extent(chunk), content(FILM, chunk * CHUNK, CHUNK))
+        assert holds(cache, chunk)
+    gate.set()
+    cache.flush()
+    monkeypatch.undo()
+    assert commits == [1, 8, 2], "one transaction for as many as eight chunks"
+    assert [chunk for chunk in range(1, 12) if holds(cache, chunk)] == [1, 10, 11]
+    assert len(chunk_files(folder)) == cache.stats().chunks == 3
+    assert (cache.stats().stored, cache.stats().skipped) == (3, 8)
+
+
+def test_what_is_not_stored_is_told_up_to_the_next_that_is(make_cache: MakeCache) -> None:
+    cache = make_cache()
+    rest = Extent(3 * CHUNK, 20 * CHUNK)
+    assert cache.absent(FILM, LENGTH, rest) == rest
+    fill(cache, 2, 9, 12, 20)
+    fill(cache, 5, key=("torrent", "another", "1"))
+    assert cache.absent(FILM, LENGTH, rest) == Extent(3 * CHUNK, 9 * CHUNK)
+    assert cache.absent(FILM, LENGTH, Extent(10 * CHUNK, 12 * CHUNK)) == Extent(10 * CHUNK, 12 * CHUNK)
+
+
 def test_a_full_filesystem_shrinks_the_cache_and_stops_it(
     make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,7 +330,8 @@ def test_a_full_filesystem_shrinks_the_cache_and_stops_it(
     fill(cache, *range(1, 11))
     room = os.statvfs_result((CHUNK, CHUNK, 100, 8, 8, 0, 0, 0, 0, 255))  # 8 chunks left for us
     monkeypatch.setattr(cache_module.os, "statvfs", lambda path: room)
-    fill(cache, 20, 21)
+    fill(cache, 20)
+    fill(cache, 21)
     assert cache.stats().main == 6 * CHUNK, "each of the two missed 3 chunks of space, evicted them, and was stored"
     assert holds(cache, 20) and not holds(cache, 1)
     monkeypatch.setattr(cache_module.os, "statvfs", lambda path: os.statvfs_result((CHUNK, CHUNK, 100, *[0] * 7)))
