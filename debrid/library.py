@@ -39,7 +39,7 @@ from debrid.transport import Budget, Interrupt, exchange
 from debrid.urls import REFUSED_SECONDS, URL_SECONDS, Healer, Urls
 
 _TRIES = 6  # without a single byte
-_PIECE = 1 << 18
+_PIECE = 1 << 17
 _AT_ONCE = 0.05  # s after which a reader that asked for much gets what has come so far
 
 

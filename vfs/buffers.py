@@ -6,7 +6,7 @@ import weakref
 
 from vfs.chunks import CHUNK
 
-IDLE = 16  # buffers kept for the next chunk: about as many as one reader's streams fill at a time
+IDLE = 8  # buffers kept for the next chunk
 
 # Populated at once, which costs a third of a page fault for each page.
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)

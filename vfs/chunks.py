@@ -30,9 +30,9 @@ NEAR = CHUNK
 GAP = CHUNK
 
 WINDOW = 16 * CHUNK  # ahead of a reader that keeps up with nothing: 1 s of the largest films
-WINDOW_STARVED = 96 * CHUNK  # ahead of a reader that waits for the network, shared by its parallel streams
+WINDOW_STARVED = 80 * CHUNK  # ahead of a reader that waits for the network, shared by its parallel streams
 SEGMENT = 64 * CHUNK  # the longest range asked of the library at once
-SEGMENT_STARVED = 4 * CHUNK  # the shortest one of several at once: shorter ones would mostly wait for a response
+SEGMENT_STARVED = 6 * CHUNK  # the shortest one of several at once: shorter ones would mostly wait for a response
 
 
 class Extent(NamedTuple):

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from vfs.chunks import CHUNK, Extent, Run, ceil
+from vfs.chunks import CHUNK, GAP, Extent, Run, ceil
 from vfs.library import ByteStream
 from vfs.memory import Memory
 from vfs.stream import OpenFile, Stream, Supply
@@ -48,13 +48,18 @@ class Fetcher:
         return self._fetched + sum(stream.fetched for stream in self.streams)
 
     def share(self, run: Run, now: float) -> int:
-        """Bytes that `run` may have ahead of its reader: half of all is for those that read on lately, together."""
+        """Bytes that `run` may have ahead of its reader: five eighths of all if it is the only one that reads on.
+
+        Else seven sixteenths are for those that did so lately, together: each has threads and answers of its own.
+        """
         if run.reads > 1:
             self._lately[run] = now
         if now >= self._count_again:
             self._count_again = now + 1.0
             self._lately = {each: when for each, when in self._lately.items() if when > now - LATELY}
-        return self.memory.limit * 3 // 4 // max(1, len(self._lately))
+        if len(self._lately) > 1:
+            return self.memory.limit * 7 // 16 // len(self._lately)
+        return self.memory.limit * 5 // 8
 
     @property
     def parallel(self) -> int:
@@ -84,6 +89,8 @@ class Fetcher:
         missing = list(file.missing(*extent))
         segment = run.segment(now, run.window(now, self.share(run, now)), self.parallel)
         stop = ceil(extent.start + segment, run.unit, file.length)
+        if segment > GAP and file.length - stop <= GAP:
+            stop = file.length  # the rest costs less than another response
         if not stream:
             if not ahead:
                 self._check()

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ class Memory:
 
     Complete ones are dropped when room is needed: first those that a sequential reader has left behind, then
     others that were read, then those fetched ahead, each used longest ago first. Of what was read an eighth of
-    `limit` stays at most: the kernel and the disk cache have it too. A block that is being filled stays until its
-    stream has finished or failed.
+    `limit` stays at most, and of what was left behind a sixteenth: the kernel and the disk cache have it too. A block
+    that is being filled stays until its stream has finished or failed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -27,6 +27,7 @@ class Memory:
         self._fresh: OrderedDict[Block, None] = OrderedDict()
         self._ahead: OrderedDict[Block, None] = OrderedDict()
         self._read = 0  # bytes of the spent and the fresh ones
+        self._left = 0  # bytes of the spent ones
 
     def _make_room(self, size: int) -> bool:
         while self.used + size > self.limit:
@@ -38,12 +39,17 @@ class Memory:
         blocks = self._spent or self._fresh or self._ahead
         if not blocks:
             return False
-        block, _ = blocks.popitem(last=False)
+        self._remove(next(iter(blocks)), blocks)
+        return True
+
+    def _remove(self, block: "Block", blocks: "OrderedDict[Block, None]") -> None:
+        del blocks[block]
         if blocks is not self._ahead:
             self._read -= block.extent.size
+        if blocks is self._spent:
+            self._left -= block.extent.size
         block.unregister()
         self.used -= block.extent.size
-        return True
 
     def take(self, size: int, wanted: Callable[[], bool]) -> bool:
         """Locked. Wait for room for `size` bytes and take it; False once they are no longer `wanted`."""
@@ -80,13 +86,23 @@ class Memory:
             del self._fresh[block]
         elif block in self._spent:
             del self._spent[block]
+            self._left -= block.extent.size
             spent = True  # the parts of one block may be read in any order
         else:
             return
         (self._spent if spent else self._fresh)[block] = None
-        if self._read > self.limit // 8:
+        self._left += block.extent.size if spent else 0
+        if self._read > self.limit // 8 or self._left > self.limit // 16:
             self._drop()
             self._room.notify_all()
+
+    def leave(self, blocks: "Iterable[Block]") -> None:
+        """Locked. Nobody reads on in these: drop those that only a reader who goes on would come to."""
+        for block in blocks:
+            for held in (self._ahead, self._spent):
+                if block in held:
+                    self._remove(block, held)
+        self._room.notify_all()
 
     def wake(self) -> None:
         """Locked. Let streams that wait for room see that they are abandoned."""

@@ -147,6 +147,8 @@ class Reader:
             handle.closed = True
             handle.file.handles -= 1
             self._fetcher.part(handle.file, handle.runs)
+            if not handle.file.handles:
+                self._memory.leave(set(handle.file.blocks.values()))
         self._fetcher.settle()
 
     def stats(self) -> ReaderStats:
@@ -291,6 +293,8 @@ class Reader:
         file = handle.file
         while step := self._next_ahead(handle, run, extent):
             held = self._cached(file, step)
+            if not held and not run.missed and step.start > extent.stop + PIECE:
+                return  # it may end before: a second scan of a library reads no more than the first one did
             with self._lock:
                 if held:
                     run.frontier = max(run.frontier, held.stop)
@@ -299,11 +303,13 @@ class Reader:
 
     def _cached(self, file: OpenFile, step: Extent) -> Extent | None:
         """What the disk holds at the start of `step`; asked once for all that follows, where it holds nothing."""
-        known, until = file.uncached, file.uncached_until
-        if known.start <= step.start < known.stop and time.monotonic() < until:
+        known = file.uncached
+        since = step.start // PIECE in file.put or time.monotonic() >= file.uncached_until
+        if known.start <= step.start < known.stop and not since:
             return None
         held = self._cache.holds(file.key, file.length, step.start, soon=True)
         if held is None:
+            file.put.clear()
             rest = Extent(step.start, min(step.start + WINDOW_STARVED, file.length))
             file.uncached = self._cache.absent(file.key, file.length, rest)
             file.uncached_until = time.monotonic() + UNCACHED

@@ -117,8 +117,9 @@ class OpenFile:
     streams: "list[Stream]" = field(default_factory=list)
     handles: int = 0
     loading: set[int] = field(default_factory=set)  # starts of chunks that someone looks for on the disk
-    uncached: Extent = Extent(0, 0)  # bytes that the disk does not have, as far as known lately
+    uncached: Extent = Extent(0, 0)  # bytes that the disk did not have when it was asked last
     uncached_until: float = 0.0  # s, monotonic: when to ask again
+    put: set[int] = field(default_factory=set)  # numbers of pieces that were given to the disk cache since then
     loaded: threading.Condition = field(init=False)
 
     def __post_init__(self) -> None:
@@ -234,6 +235,7 @@ class Stream:
             self._connect()
             while (block := self._next()) is not None:
                 self._fill(block)
+                self.file.put.update(numbers(block.extent))
                 self._supply.cache.put(self.file.key, self.file.length, block.extent, block.data, probe=self._probe)
         except AbandonedError:
             pass

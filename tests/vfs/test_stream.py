@@ -101,6 +101,7 @@ def test_nothing_is_read_that_was_not_planned(bench: Bench) -> None:
 def test_first_bytes_are_there_before_the_block_is_complete(bench: Bench) -> None:
     portions = threading.Semaphore(2)  # one for the call of `stream`, one for the first piece
     bench.source.fail = lambda key, offset: None if portions.acquire(timeout=20) else OSError("stuck")
+    bench.source.most = PIECE  # as from a connection that brings no more at once
     _, (block,) = bench.stream(0, CHUNK, (0, CHUNK))
     with bench.memory.lock:
         assert block.wait(PIECE, time.monotonic() + 20)
@@ -231,11 +232,30 @@ def test_of_what_was_read_little_stays(bench: Bench) -> None:
     with memory.lock:
         for block in blocks:
             memory.adopt(block)
-        for block in blocks[:4]:
+        for block in blocks[:3]:
             memory.touch(block, spent=True)
             memory.touch(block, spent=False)  # its first half, read by another thread
-        assert memory.used == (4 + memory.limit // 8 // CHUNK) * CHUNK
-        assert [8 * i in file.blocks for i in range(8)] == [False, False, True, True, True, True, True, True]
+        assert memory.used == (5 + memory.limit // 16 // CHUNK) * CHUNK
+        assert [8 * i in file.blocks for i in range(4)] == [False, False, True, True], "left behind: a sixteenth"
+        for block in blocks[3:6]:
+            memory.touch(block, spent=False)
+        assert memory.used == (2 + memory.limit // 8 // CHUNK) * CHUNK
+        assert [8 * i in file.blocks for i in range(8)] == [False] * 4 + [True] * 4, "read at all: an eighth"
+
+
+def test_of_a_file_that_nobody_reads_on_only_what_was_looked_at_stays(bench: Bench) -> None:
+    memory, file = bench.memory, bench.file
+    blocks = [Block(file, Extent(i * CHUNK, (i + 1) * CHUNK), data=bytes(CHUNK)) for i in range(4)]
+    with memory.lock:
+        for block in blocks:
+            memory.adopt(block)
+        memory.touch(blocks[0], spent=False)
+        memory.touch(blocks[1], spent=True)
+        memory.leave(list(file.blocks.values()))
+        assert [8 * i in file.blocks for i in range(4)] == [True, False, False, False]
+        assert memory.used == CHUNK
+        memory.forget()
+        assert memory.used == 0
 
 
 def test_a_new_stream_leaves_out_what_others_bring(bench: Bench) -> None:
