@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
+from debrid.downloads.downloadlog import UNSETTLED_CONTENT, DownloadLog
 from debrid.models import TorrentInfo, TorrentItem
 from debrid.repairlog import RepairLog
 
@@ -104,6 +105,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = DebridDb(path)
         self.repairs = RepairLog(self._db)
+        self.downloads = DownloadLog(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -159,10 +161,13 @@ class Store:
         return [_torrent(row) for row in self._db.read(query, (info_hash,))]
 
     def unpublished(self, now: float) -> list[StoredTorrent]:
-        """Finished additions that are due to be published, newest first; `now` in seconds since 1970."""
+        """Finished additions that are due to be published, newest first; `now` in seconds since 1970.
+
+        Not those that a client is about to get: they come into the tree by another way.
+        """
         query = (
             f"SELECT {_TORRENT} FROM torrents WHERE status = 'downloaded' AND path IS NULL AND missing_at IS NULL"
-            " AND retry_at <= ? ORDER BY added_ns DESC, id"
+            f" AND retry_at <= ? AND hash NOT IN ({UNSETTLED_CONTENT}) ORDER BY added_ns DESC, id"
         )
         return [_torrent(row) for row in self._db.read(query, (now,))]
 
