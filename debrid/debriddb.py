@@ -64,7 +64,7 @@ CREATE TABLE downloads (           -- what clients added, see `downloads.record.
     v2         TEXT NOT NULL,      -- info hash of version 2, '': none
     category   TEXT NOT NULL,
     tags       TEXT NOT NULL,      -- JSON: a list of texts
-    folder     INTEGER NOT NULL,   -- 1: a single file gets a folder as well
+    folder     INTEGER NOT NULL,   -- 1: a single file has a folder as well
     paused     INTEGER NOT NULL,
     torrent    TEXT NOT NULL,      -- id of the addition it became, '': none yet
     content    TEXT NOT NULL,      -- by which its files are keyed
@@ -76,6 +76,7 @@ CREATE TABLE downloads (           -- what clients added, see `downloads.record.
     seeders    INTEGER NOT NULL,
     path       TEXT NOT NULL,      -- in the tree, '': not there yet
     target     TEXT NOT NULL,      -- where it is about to be moved
+    only       TEXT NOT NULL,      -- path of its one file, '': it has several
     added_at   REAL NOT NULL,
     changed_at REAL NOT NULL,
     done_at    REAL NOT NULL,

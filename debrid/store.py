@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
 from debrid.downloads.downloadlog import UNSETTLED_CONTENT, DownloadLog
-from debrid.models import TorrentInfo, TorrentItem
+from debrid.models import TorrentInfo, TorrentItem, Unrestricted
 from debrid.repairlog import RepairLog
 
 
@@ -310,6 +310,16 @@ class Store:
             " DO UPDATE SET path = excluded.path, bytes = excluded.bytes, link = excluded.link, url = NULL,"
             " problem = '', failures = 0, retry_at = 0",
             (info_hash, PACK, path, size, link),
+        )
+
+    def record_link(self, digest: str, found: Unrestricted, until: float) -> None:
+        """Keep where the file of a hoster's link is, with its URL to `until` (seconds since 1970).
+
+        `digest` stands in for the info hash, and is no such thing by its length.
+        """
+        self._db.write(
+            "INSERT OR REPLACE INTO files (hash, id, path, bytes, link, url, url_until) VALUES (?, 1, ?, ?, ?, ?, ?)",
+            (digest, f"/{found.filename}", found.filesize, found.link, found.download, until),
         )
 
     def set_parts(self, info_hash: str, parts: Mapping[str, Sequence[Segment]]) -> None:

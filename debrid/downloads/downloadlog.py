@@ -39,6 +39,11 @@ class DownloadLog:
         rows = self._db.read(f"SELECT {_COLUMNS} FROM downloads ORDER BY added_at, hash")
         return [_download(row) for row in rows]
 
+    def get(self, info_hash: str) -> Download | None:
+        """One download, by how the client knows it."""
+        rows = self._db.read(f"SELECT {_COLUMNS} FROM downloads WHERE hash = ?", (info_hash,))
+        return _download(rows[0]) if rows else None
+
     def put(self, download: Download) -> None:
         """Record how far a download is."""
         values = [_WRITTEN.get(name, _same)(getattr(download, name)) for name in _NAMES]

@@ -47,7 +47,7 @@ class Download:
     v2: str = ""
     category: str = ""
     tags: tuple[str, ...] = ()
-    folder: bool = False  # a single file gets a folder as well
+    folder: bool = False  # a single file has a folder as well
     paused: bool = False
     torrent: str = ""  # the provider's id of the addition
     content: str = ""  # by which the content is keyed; the provider's info hash of a torrent
@@ -59,6 +59,7 @@ class Download:
     seeders: int = 0
     path: str = ""  # where it is in the tree: a folder, or one file
     target: str = ""  # where it is about to be moved
+    only: str = ""  # path in the tree of its one file, once it is complete; '': it has several
     added_at: float = 0.0
     changed_at: float = 0.0  # when this stage began
     done_at: float = 0.0
@@ -76,7 +77,7 @@ class Download:
     @property
     def single(self) -> bool:
         """Whether it is one file without a folder around it, as in a torrent of one file."""
-        return self.kind == LINK or (len(self.items) == 1 and not self.folder and self.items[0].path.count("/") <= 1)
+        return len(self.items) == 1 and not self.folder
 
     @property
     def complete(self) -> bool:
