@@ -139,9 +139,8 @@ def _listen(value: object) -> str:
 
 
 def _hosts(value: object) -> list[str]:
-    if not isinstance(value, (list, tuple)) or not all(
-        isinstance(each, str) and _HOST.fullmatch(each) for each in value
-    ):
+    names = value if isinstance(value, list) else [None]
+    if not all(isinstance(each, str) and _HOST.fullmatch(each) for each in names):
         raise refuse("It is not a list of host names.", 'Write names alone, as in ["media.example.org"].')
     return [str(each).lower() for each in names]
 

@@ -181,7 +181,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_there_is_a_refusal_test_for_each_section() -> None:
-    assert {re.sub(r"\W", "", place.split()[0]) for _, place, _ in REFUSED} >= set(sections())
+    assert {re.sub(r"\W", "", re.split("[ .]", place)[0]) for _, place, _ in REFUSED} >= set(sections())
 
 
 @pytest.mark.parametrize(
