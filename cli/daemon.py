@@ -1,7 +1,8 @@
-"""The HTTP side of a running mount: what commands ask it, and clients of the Web API. Loopback only, unless the configuration says otherwise.
+"""The HTTP side of a running mount: what commands ask it, and clients of its Web API.
 
-Flask for routes, waitress to serve them: both synchronous, as all the rest is. Every route wants the token that
-stands in the state folder, readable by the mount's user alone, so no other user of the machine can ask.
+Loopback only, unless the configuration says otherwise. Flask for routes, waitress to serve them: both synchronous, as
+all the rest is. Every route of the commands wants the token that stands in the state folder, readable by the mount's
+user alone, so no other user of the machine can ask; the Web API has sessions of its own.
 """
 
 import hmac

@@ -43,9 +43,9 @@ class Call:
         """The parts of a text that has to be there, blank ones left out."""
         return [word.strip() for word in self.need(name).split(between) if word.strip()]
 
-    def files(self, name: str, longest: int) -> list[bytes]:
-        """Uploaded files, none longer than `longest` bytes: 413."""
-        found = [each.stream.read(longest + 1) for each in request.files.getlist(name)]
+    def files(self, longest: int) -> list[bytes]:
+        """All uploaded files, whatever their fields are called, none longer than `longest` bytes: 413."""
+        found = [each.stream.read(longest + 1) for _, each in request.files.items(multi=True)]
         if any(len(each) > longest for each in found):
             raise Bad(413, "the file is too large")
         return found

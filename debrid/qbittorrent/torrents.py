@@ -147,7 +147,7 @@ def add(desk: Desk, call: Call) -> str:
 
 def _sources(desk: Desk, call: Call) -> Iterator[Source]:
     """What can be read of what was given. 415 for a file that is no .torrent file."""
-    for raw in call.files("torrents", LONGEST_METAINFO):
+    for raw in call.files(LONGEST_METAINFO):
         try:
             yield read_metainfo(raw)
         except NotATorrent as problem:
