@@ -42,13 +42,15 @@ _NO_EFFECT = (
     "torrents/setUploadLimit", "torrents/setLocation", "torrents/setSavePath", "torrents/setDownloadPath",
     "torrents/rename", "torrents/renameFile", "torrents/renameFolder", "torrents/toggleSequentialDownload",
     "torrents/toggleFirstLastPiecePrio", "torrents/addTrackers", "torrents/editTracker", "torrents/removeTrackers",
-    "torrents/addPeers", "torrents/editCategory", "transfer/toggleSpeedLimitsMode", "transfer/setSpeedLimitsMode",
+    "torrents/editCategory", "transfer/toggleSpeedLimitsMode", "transfer/setSpeedLimitsMode",
     "transfer/setDownloadLimit", "transfer/setUploadLimit", "transfer/banPeers",
 )  # fmt: skip
 
 # What there is nothing to say about.
 _NOTHING: Mapping[str, Answer] = {
     "app/cookies": [],
+    "app/networkInterfaceList": [],
+    "app/networkInterfaceAddressList": [],
     "log/main": [],
     "log/peers": [],
     "torrents/webseeds": [],
@@ -133,6 +135,7 @@ _CHANGE: Mapping[str, Route] = {
     "torrents/createTags": words.create_tags,
     "torrents/deleteTags": words.delete_tags,
     **dict.fromkeys(_NO_EFFECT, _always("")),
+    "torrents/addPeers": _always({}),
 }
 
 
