@@ -36,8 +36,9 @@ from placement.eligible import measure
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
-from vfs.budget import DailyBudget, Metered
+from vfs.budget import DailyBudget, Metered, program_of
 from vfs.cache import ChunkCache
+from vfs.copied import CopiedFile
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
@@ -170,6 +171,8 @@ class App:
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
+        self.filesystem.copied.program = lambda: program_of(self.filesystem.pid_of_caller())
+        self.filesystem.copied.tell = self._copied
         owner = Owner(config.mount.uid, config.mount.gid, config.mount.umask)
         self.publisher = Publisher(union, remote, owner)
         if self.library is not None:
@@ -254,6 +257,11 @@ class App:
         if self.library is not None:
             self.library.release(key)
 
+    def _copied(self, found: CopiedFile) -> None:
+        log.warning("%s", found)
+        if self.client is not None:
+            self.client.downloads.note_copied(found.content[1], f"copied instead of linked: {found}")
+
     def _free_space(self) -> int:
         return self.filesystem.space().available
 
@@ -280,6 +288,7 @@ class App:
                 "repairs": {} if self.library is None else self.repairs.counts(),
             },
             "downloads": None if self.client is None else self.client.status(),
+            "copied": [str(each) for each in self.filesystem.copied.found],
             "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
             "today": self.budget.status(),
             "cache": asdict(self.cache.stats()),

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,7 @@ from cli.daemon import Post
 from cli.pinning import PinJobs
 from debrid.downloads.downloads import Downloads, Refused
 from debrid.downloads.life import Parts
-from debrid.downloads.record import Download
+from debrid.downloads.record import Download, Stage
 from debrid.downloads.sources import NotATorrent, Source, read_magnet, read_metainfo
 from debrid.downloads.words import Words, check_category
 from debrid.qbittorrent.desk import Desk
@@ -76,15 +77,10 @@ class DownloadClient:
         return [_plain(each) for each in self.downloads.all()]
 
     def status(self) -> dict[str, Any]:
-        """For `mediapool status`: how many are at which stage, and what was copied instead of linked."""
-        stages: dict[str, int] = {}
+        """For `mediapool status`: how many are at which stage, and which failed."""
         found = self.downloads.all()
-        for each in found:
-            stages[str(each.stage)] = stages.get(str(each.stage), 0) + 1
-        return {
-            "stages": stages,
-            "failed": [f"{each.name}: {each.problem}" for each in found if each.stage == "failed"],
-        }
+        failed = [f"{each.name}: {each.problem}" for each in found if each.stage is Stage.FAILED]
+        return {"stages": dict(Counter(str(each.stage) for each in found)), "failed": failed}
 
     def _added(self, body: object) -> dict[str, Any]:
         """Add what a command names; how each is known."""

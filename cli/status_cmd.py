@@ -109,6 +109,7 @@ def _show(answer: Mapping[str, Any]) -> None:
                 *_local_fields(answer["passthrough"]),
                 *_remote_fields(answer["remote"]),
                 *_download_fields(answer["downloads"]),
+                *(("Not linked", each) for each in answer["copied"]),
                 ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),
                 *_today_fields(answer["today"]),
@@ -148,8 +149,6 @@ def _download_fields(downloads: Mapping[str, Any] | None) -> Iterable[tuple[str,
     yield "Downloads", ", ".join(f"{count} {stage}" for stage, count in stages.items()) or "none"
     for each in downloads["failed"]:
         yield "Failed", each
-    for each in downloads["copied"]:
-        yield "Copied", each
 
 
 def _pinned(pinned: Mapping[str, Any]) -> str:

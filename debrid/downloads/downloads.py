@@ -258,7 +258,7 @@ class Downloads:
                 if result is None:
                     self._drop(before.hash)
                 elif current is not None:
-                    self._record(_merged(current, self._refused(result)))
+                    self._record(_merged(before, current, self._refused(result)))
             except errors.StoreError as error:
                 log.error("download %s cannot be recorded: %s", before.name, error)
                 self._all[before.hash] = replace(before, retry_at=self._clock() + _TROUBLE)
@@ -268,7 +268,7 @@ class Downloads:
         """A step records what it is about to do."""
         with self._changed:
             current = self._all.get(download.hash)
-            self._record(download if current is None else _merged(current, download))
+            self._record(download if current is None else _merged(current, current, download))
 
     def _record(self, download: Download) -> None:
         """Locked. On disk first, unless nothing but times changed."""
@@ -283,14 +283,14 @@ class Downloads:
         self._all.pop(info_hash, None)
 
 
-def _merged(current: Download, result: Download) -> Download:
-    """What a step made of a download, with what clients changed meanwhile."""
+def _merged(before: Download, current: Download, result: Download) -> Download:
+    """What a step made of a download, with what clients changed meanwhile; `before`: as it was when it began."""
     merged = replace(
         result,
         category=current.category,
         tags=current.tags,
         copied=current.copied,
         paused=current.paused,
-        retry_at=0.0 if current.paused != result.paused else result.retry_at,
+        retry_at=0.0 if current.paused != before.paused else result.retry_at,
     )
     return replace(merged, stage=Stage.DELETING, retry_at=0.0) if current.stage is Stage.DELETING else merged

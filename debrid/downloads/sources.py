@@ -7,6 +7,7 @@ as it came.
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -76,9 +77,10 @@ def read_metainfo(raw: bytes) -> Source:
     return Source(v1 or v2, name or v1 or v2, magnet, v2, raw)
 
 
-def trackers_of(magnet: str) -> list[str]:
-    """The trackers that a magnet link made here names."""
-    return [value for key, value in parse_qsl(urlsplit(magnet).query) if key == "tr"]
+@functools.lru_cache(maxsize=4096)
+def trackers_of(magnet: str) -> tuple[str, ...]:
+    """The trackers that a magnet link made here names. Remembered, as each listing asks for all of them."""
+    return tuple(value for key, value in parse_qsl(urlsplit(magnet).query) if key == "tr")
 
 
 def _version_1(topic: str) -> str:

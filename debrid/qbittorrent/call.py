@@ -45,7 +45,10 @@ class Call:
 
     def files(self, longest: int) -> list[bytes]:
         """All uploaded files, whatever their fields are called, none longer than `longest` bytes: 413."""
-        found = [each.stream.read(longest + 1) for _, each in request.files.items(multi=True)]
-        if any(len(each) > longest for each in found):
+        uploads = [each for _, each in request.files.items(multi=True)]
+        found = [each.stream.read(longest + 1) for each in uploads]
+        for each in uploads:
+            each.close()
+        if any(len(raw) > longest for raw in found):
             raise Bad(413, "the file is too large")
         return found

@@ -157,7 +157,7 @@ class Api:
             made.add_url_rule(f"/{path}", path.replace("/", "_"), self._view(route), methods=["POST"])
         made.add_url_rule("/auth/login", "login", self._login, methods=["POST"])
         made.add_url_rule("/auth/logout", "logout", self._logout, methods=["POST"])
-        # Or the command's own guard would answer, in its own words.
+        # Or the guard of the commands would answer, in its own words.
         made.add_url_rule("/<path:rest>", "unknown", _unknown, methods=["GET", "POST"])
         return made
 
@@ -208,7 +208,8 @@ def _text(text: str, status: int = 200) -> Response:
 
 
 def _unknown(rest: str) -> Response:
-    return _text("Not Found", 404)
+    changes = rest in _CHANGE or rest in ("auth/login", "auth/logout")
+    return _text("Method Not Allowed", 405) if changes else _text("Not Found", 404)
 
 
 def _refusal(error: Exception) -> Response:

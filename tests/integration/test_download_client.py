@@ -120,6 +120,17 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
     probed = subprocess.run(["ffprobe", "-v", "error", str(home)], capture_output=True, check=True)
     assert not probed.stderr
 
+    # An importer that copies is told on: the clip is large enough to be noticed.
+    show = series(simulator, clip * (1 + (1 << 20) // len(clip)), "Large.S01")
+    sonarr.add_magnet(simulator.magnet(show))
+    row = complete(sonarr, show)
+    copy = library / "Copied.mkv"
+    subprocess.run(["cp", f"{row['content_path']}/Large.S01E01.mkv", str(copy)], check=True)
+    wait_for(lambda: "instead of linking" in tree.command("status").stdout, "what is said of it")
+    said = sonarr.get("torrents/properties", hash=show).json()["comment"]
+    assert said.startswith("copied instead of linked: cp copied") and "media/tv/Show/Season 1/Copied.mkv" in said
+    assert "two filesystems" in said and "WARNING" in tree.log.read_text()
+
     # What looked at the files is nobody's program, and what was fetched for it was fetched once.
     today = status(tree)["today"]
     assert today["background"]["probe"] > 0 and "unknown" not in today["programs"]
@@ -128,7 +139,7 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
     # A file that is no film fails, and says why.
     fake = simulator.offer("Fake.mkv", {"/Fake.mkv": b"no film at all" * 1000})
     assert sonarr.add_magnet(simulator.magnet(fake)) == "Ok."
-    wait_for(lambda: [each["state"] for each in sonarr.poll()] == ["error"], "the failure")
+    wait_for(lambda: (fake, "error") in [(each["hash"], each["state"]) for each in sonarr.poll()], "the failure")
     assert sonarr.get("torrents/properties", hash=fake).json()["comment"].startswith("Fake.mkv: ")
     assert not list((tree.path / "torrents").rglob("Fake*"))
     simulator.faults.name_filter = True
