@@ -205,7 +205,8 @@ class DebridDb:
     def _remedy(self) -> str:
         return (
             "It only caches the Real-Debrid account: move it (and its -wal and -shm files) aside and start"
-            " again, it fills itself anew. What mediapool added then counts as yours and stays in the account."
+            " again, it fills itself anew. What mediapool added then counts as yours and stays in the account, and"
+            " the download client has no downloads; names in the tree stay."
         )
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
-from debrid.downloads.downloadlog import UNSETTLED_CONTENT, DownloadLog
+from debrid.downloads.downloadlog import DOOMED, UNSETTLED_CONTENT, DownloadLog
 from debrid.models import TorrentInfo, TorrentItem, Unrestricted
 from debrid.repairlog import RepairLog
 
@@ -167,7 +167,8 @@ class Store:
         """
         query = (
             f"SELECT {_TORRENT} FROM torrents WHERE status = 'downloaded' AND path IS NULL AND missing_at IS NULL"
-            f" AND retry_at <= ? AND hash NOT IN ({UNSETTLED_CONTENT}) ORDER BY added_ns DESC, id"
+            f" AND retry_at <= ? AND hash NOT IN ({UNSETTLED_CONTENT}) AND id NOT IN ({DOOMED})"
+            " ORDER BY added_ns DESC, id"
         )
         return [_torrent(row) for row in self._db.read(query, (now,))]
 

@@ -12,9 +12,10 @@ _NAMES = [field.name for field in fields(Download)]
 _COLUMNS = ", ".join(_NAMES)
 _MARKS = ", ".join("?" * len(_NAMES))
 _CHANGES = ", ".join(f"{name} = excluded.{name}" for name in _NAMES)
-_STAGES = ", ".join(f"'{stage}'" for stage in sorted({*UNSETTLED, Stage.FAILED, Stage.DELETING}))
-# The hashes of what is not, or not any more, where clients are told.
+_STAGES = ", ".join(f"'{stage}'" for stage in sorted(UNSETTLED))
+# The hashes of what is on its way to where clients are told, and the additions that are about to go.
 UNSETTLED_CONTENT = f"SELECT iif(content = '', hash, content) FROM downloads WHERE stage IN ({_STAGES})"
+DOOMED = f"SELECT torrent FROM downloads WHERE stage IN ('{Stage.FAILED}', '{Stage.DELETING}')"
 _READ: dict[str, Callable[[Any], Any]] = {
     "stage": Stage,
     "tags": lambda text: tuple(json.loads(text)),

@@ -125,6 +125,8 @@ class Downloads:
             raise Refused(verdict.reason)
         with self._changed:
             known = self._settled(new.hash)
+        if known is not None and known.stage is Stage.FAILED and (known.path or known.torrent):
+            raise Refused(known.problem)  # what the last try left behind is not cleared away yet
         if known is not None and known.stage is not Stage.FAILED and not self._emptied(known):
             return
         if known is not None and known.path:
@@ -233,7 +235,8 @@ class Downloads:
                 pass
             except Exception as problem:  # the thread must outlive a full disk, and a bug
                 log.error("download %s: %s", found.name, problem, exc_info=not isinstance(problem, errors.StoreError))
-                result = replace(found, problem=str(problem), retry_at=self._clock() + _TROUBLE)
+                # Clients see this: where our files lie is for the log.
+                result = replace(found, problem="it cannot go on; see the log", retry_at=self._clock() + _TROUBLE)
             self._came_back(found, result)
 
     def _next(self) -> Download | None:

@@ -127,15 +127,17 @@ class Life:
         return self._store.downloads.get(download.hash) or download
 
     def _hindered(self, download: Download, error: DebridError | OSError) -> Download:
-        told = error.retry_after if isinstance(error, DebridError) else None
-        pause = max(told or 0.0, min(_NOT_NOW * 2 ** min(download.tries, 5), 600.0) / 10)
+        until = error.retry_after if isinstance(error, DebridError) else None
+        pause = max(until or 0.0, min(_NOT_NOW * 2 ** min(download.tries, 5), 600.0) / 10)
         log.info("download %s waits %.0f s: %s", download.name, pause, error)
         if download.stage is Stage.CHECKING and self._clock() > download.changed_at + _LONGEST_CHECK:
             return self._failed(download, Failed("dead", f"it could not be read for a day: {error}"))
         passing = isinstance(error, OSError | TemporaryError | AuthError)
         if not passing and download.stage in UNSETTLED and download.tries >= _DOUBTS:
             return self._failed(download, Failed("dead", str(error)))
-        return self._waits(download, str(error), pause)
+        # Clients see this, and the path of an OSError may lie outside the tree.
+        told_to_clients = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        return self._waits(download, told_to_clients, pause)
 
     def _failed(self, download: Download, failure: Failed) -> Download:
         log.warning("download %s failed: %s", download.name, failure)

@@ -54,6 +54,29 @@ def test_a_torrent_file_is_added_as_such(running: World) -> None:
     assert running.names() == ["torrents/complete/radarr/Film/film.mkv"]
 
 
+def test_what_the_provider_packs_is_shown_as_its_files(running: World) -> None:
+    source = running.film(rar=True)
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, COMPLETE)
+    assert running.names() == DONE
+    assert {part for part, _ in running.tree.contents("torrents/complete/tv/Film.2024", source.hash)} == set(DONE)
+
+
+def test_a_full_disk_tells_clients_no_path(running: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/secret/names.db")
+
+    monkeypatch.setattr(running.tree, "show", full)
+    source = running.film()
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, Stage.PUBLISHING)
+    with running.passing():
+        wait_for(lambda: (running.downloads.get(source.hash) or _none()).problem, "the trouble")
+    assert (running.downloads.get(source.hash) or _none()).problem == "No space left on device"
+    monkeypatch.undo()
+    running.wait(source.hash, COMPLETE)
+
+
 def test_names_that_are_taken_are_left_alone(running: World) -> None:
     running.pool.write("a", "torrents/complete/tv/Film.2024/other.txt")
     source = running.film()

@@ -113,6 +113,10 @@ def test_an_expired_session_is_renewed_by_one_login(world: World) -> None:
 def test_commands_and_clients_share_a_port_but_no_rights(world: World) -> None:
     port = Port(world, "me", "secret")
     try:
+        arr = Arr(port.url, "tv", username="me", password="secret")
+        arr.login()
+        large = arr.multipart({}, ("x.torrent", b"0" * (3 << 20)))
+        assert arr.send("POST", "torrents/add", *large).status == 415, "large, but not too large"
         arr = Arr(port.url, "tv")
         assert arr.send("GET", "../status").status in (401, 403, 404)
         assert arr.send("HEAD", "../..").status in (401, 403, 404, 405)
