@@ -7,6 +7,7 @@ from typing import Any
 
 from debrid.debriddb import DebridDb
 from debrid.downloads.record import UNSETTLED, Download, Item, Stage, Verdict
+from debrid.downloads.verdicts import AGES
 
 _NAMES = [field.name for field in fields(Download)]
 _COLUMNS = ", ".join(_NAMES)
@@ -97,12 +98,10 @@ class DownloadLog:
         return Verdict(*rows[0]) if rows else None
 
     def judge(self, info_hash: str, verdict: Verdict) -> None:
-        """Remember it."""
-        self._db.write("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", (info_hash, *verdict))
-
-    def acquit(self, info_hash: str) -> None:
-        """Forget what was said of this hash."""
-        self._db.write("DELETE FROM verdicts WHERE hash = ?", (info_hash,))
+        """Remember it, and forget what nobody believes any more."""
+        with self._db.writing() as db:
+            db.execute("DELETE FROM verdicts WHERE at < ?", (verdict.at - max(AGES.values()),))
+            db.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", (info_hash, *verdict))
 
 
 def _table(table: str) -> str:

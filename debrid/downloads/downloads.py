@@ -25,6 +25,7 @@ _STEP_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 _VERDICT_SECONDS = 25.0  # within the time-outs of all clients, the shortest of which is 100 s
 _MOST_WAITING = 6  # requests; others are answered before there is a verdict
+_LONG = 10.0  # seconds; who rests so long before the next step has no verdict soon
 _TROUBLE = 30.0  # seconds after a bug or a full disk
 _LONGEST_SLEEP = 30.0
 _OPEN = frozenset({Stage.ADDING, Stage.CONVERTING, Stage.FETCHING})
@@ -172,8 +173,8 @@ class Downloads:
             return True
         if found.stage is Stage.FETCHING:
             return self._wanted(found.category).uncached != "refuse"
-        # No slot is free: it waits here, and longer than anybody waits for an answer.
-        return found.stage is Stage.ADDING and found.tries > 0
+        # No slot is free, for one: it waits here, and longer than anybody waits for an answer.
+        return found.retry_at > self._clock() + _LONG
 
     def _refused(self, result: Download) -> Download:
         """Whoever waits for the verdict asks elsewhere then, so nothing of it is shown."""

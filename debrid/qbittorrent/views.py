@@ -63,6 +63,28 @@ def _given_up(download: Download, wanted: Wanted) -> bool:
     return download.complete and (wanted.importing == "move" or download.imported)
 
 
+# What means nothing here: there are no peers, no queue and no limits but that of the ratio.
+_FIXED = {
+    "auto_tmm": False,
+    "dl_limit": 0,
+    "f_l_piece_prio": False,
+    "force_start": False,
+    "inactive_seeding_time_limit": _NONE,
+    "max_inactive_seeding_time": _NONE,
+    "max_seeding_time": _NONE,
+    "num_incomplete": 0,
+    "num_leechs": 0,
+    "private": False,
+    "reannounce": 0,
+    "seeding_time_limit": _NONE,
+    "seq_dl": False,
+    "super_seeding": False,
+    "up_limit": 0,
+    "uploaded_session": 0,
+    "upspeed": 0,
+}
+
+
 def torrent(download: Download, wanted: Wanted, paths: Paths, now: float) -> dict[str, Any]:
     """A row of torrents/info."""
     done, size = download.complete, download.size
@@ -73,61 +95,45 @@ def torrent(download: Download, wanted: Wanted, paths: Paths, now: float) -> dic
     seeding = int(now - download.done_at) if done else 0
     trackers = trackers_of(download.source)
     return {
+        **_FIXED,
         "added_on": int(download.added_at),
         "amount_left": left,
-        "auto_tmm": False,
         "availability": 1.0 if done else -1,
         "category": download.category,
         "comment": comment(download),
         "completed": size - left,
         "completion_on": int(download.done_at) if done else -1,
         "content_path": paths.of(download.only or download.path),
-        "dl_limit": 0,
         "dlspeed": 0 if done else download.speed,
         "download_path": "" if done else paths.incomplete(download.category),
         "downloaded": size - left,
         "downloaded_session": size - left,
         "eta": 0 if done else _eta(left, download.speed),
-        "f_l_piece_prio": False,
-        "force_start": False,
         "hash": download.hash,
-        "inactive_seeding_time_limit": _NONE,
         "infohash_v1": download.hash if len(download.hash) == 40 else "",
         "infohash_v2": download.v2,
         "last_activity": int(max(download.changed_at, download.done_at)),
         "magnet_uri": download.source,
-        "max_inactive_seeding_time": _NONE,
         "max_ratio": limit,
-        "max_seeding_time": _NONE,
         "name": download.name,
         "num_complete": download.seeders,
-        "num_incomplete": 0,
-        "num_leechs": 0,
         "num_seeds": 0 if done else download.seeders,
         "priority": 0 if done else 1,
-        "private": False,
         "progress": progress,
         "ratio": ratio,
         "ratio_limit": limit,
-        "reannounce": 0,
         "root_path": "" if download.single else paths.of(download.path),
         "save_path": _save_path(download, paths),
         "seeding_time": seeding,
-        "seeding_time_limit": _NONE,
         "seen_complete": int(download.done_at) if done else -1,
-        "seq_dl": False,
         "size": size,
         "state": state(download, wanted, now),
-        "super_seeding": False,
         "tags": ", ".join(download.tags),
         "time_active": int(now - download.added_at),
         "total_size": sum(each.bytes for each in download.items) or size,
         "tracker": trackers[0] if trackers else "",
         "trackers_count": len(trackers),
-        "up_limit": 0,
         "uploaded": int(size * ratio),
-        "uploaded_session": 0,
-        "upspeed": 0,
     }
 
 

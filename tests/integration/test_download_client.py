@@ -93,7 +93,8 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
     for number, name in enumerate(sorted(os.listdir(folder))):
         os.link(folder / name, library / f"Show - S01E0{number + 1}.mkv")
         assert (library / f"Show - S01E0{number + 1}.mkv").stat().st_nlink == 2
-    assert simulator.cdn_bytes == fetched, "no byte is copied"
+    assert (library / "Show - S01E01.mkv").read_bytes()[:4] == clip[:4]
+    assert simulator.cdn_bytes == fetched, "no byte is copied, and head and tail are there"
     wait_for(lambda: can_move(next(each for each in sonarr.poll() if each["hash"] == show)), "that it may be removed")
     with open(library / "Show - S01E01.mkv", "rb") as playing:
         playing.read(1000)
@@ -187,6 +188,8 @@ def test_every_call_of_a_real_client_and_a_kill(make_mount: MakeMount, simulator
     wait_for(
         lambda: any((drive / "torrents/complete/pinned/Kept/Kept.mkv").exists() for drive in tree.drive_paths), "it"
     )
+    client.torrents_delete(delete_files=True, torrent_hashes=kept)
+    wait_for(lambda: not (tree.path / where).exists(), "the local files to go as well")
     refused = tree.command("debrid", "add", "magnet:?xt=urn:btih:zz")
     assert refused.returncode == 1 and "info hash" in refused.stderr
     assert "Downloads" in tree.command("status").stdout
