@@ -178,9 +178,14 @@ class Life:
         name = files[0].path[-1] if download.single else download.name
         additions = [own, addition_of(download.torrent)] if download.torrent else [own]
         path = self._tree.show(additions, folder, name, files, download.single)
-        if download.torrent:
-            self._store.set_published(download.torrent, path)
+        self._note(download, path)
         return replace(download, stage=Stage.CHECKING, path=path)
+
+    def _note(self, download: Download, path: str) -> None:
+        """Its addition is published; what people added, and the poller published, stays where that is."""
+        torrent = self._store.torrent(download.torrent) if download.torrent else None
+        if torrent is not None and (torrent.path is None or self._store.added_here(torrent.id)):
+            self._store.set_published(torrent.id, path)
 
     def _files(self, download: Download, budget: Budget) -> list[PublishedFile]:
         if download.kind == LINK:
@@ -229,8 +234,7 @@ class Life:
 
     def _complete(self, download: Download) -> Download:
         log.info("%s is complete: %s", download.name, download.target)
-        if download.torrent:
-            self._store.set_published(download.torrent, download.target)
+        self._note(download, download.target)
         keep = self._wanted(download.category).keep
         if self._keeper is not None and keep != "remote":
             self._keeper.keep(keep, [download.target])

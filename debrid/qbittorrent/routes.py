@@ -169,7 +169,8 @@ class Api:
         request.max_form_memory_size = _LONGEST_FORM
         request.max_form_parts = _MOST_PARTS
         desk, host = self._desk, request.headers.get("Host", "")
-        if not host_allowed(host, desk.hosts) or not origin_allowed(request.headers.get("Origin"), host):
+        origin = request.headers.get("Origin") or request.headers.get("Referer")
+        if not host_allowed(host, desk.hosts) or not origin_allowed(origin, host):
             log.warning("a request for host %.100r is refused: is it missing in [http] hosts?", host)
             return _text("Unauthorized", 401)
         if request.path == f"{PREFIX}/auth/login" or desk.sessions.allows(request.cookies.get(_COOKIE, "")):

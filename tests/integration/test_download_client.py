@@ -81,6 +81,7 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
 
     # Sonarr links, as the ratio has no limit yet.
     row = complete(sonarr, show)
+    assert "ffprobe" not in status(tree)["today"]["programs"], "ours is known by being our child"
     folder = Path(row["content_path"])
     assert not can_move(row) and row["content_path"] == f"{tree.path}/torrents/complete/tv-Sonarr/Show.S01"
     assert sorted(os.listdir(folder)) == ["Show.S01E01.mkv", "Show.S01E02.mkv"]
@@ -189,7 +190,7 @@ def test_every_call_of_a_real_client_and_a_kill(make_mount: MakeMount, simulator
         lambda: any((drive / "torrents/complete/pinned/Kept/Kept.mkv").exists() for drive in tree.drive_paths), "it"
     )
     client.torrents_delete(delete_files=True, torrent_hashes=kept)
-    wait_for(lambda: not (tree.path / where).exists(), "the local files to go as well")
+    wait_for(lambda: not (tree.path / "torrents/complete/pinned/Kept").exists(), "the local files to go as well")
     refused = tree.command("debrid", "add", "magnet:?xt=urn:btih:zz")
     assert refused.returncode == 1 and "info hash" in refused.stderr
     assert "Downloads" in tree.command("status").stdout

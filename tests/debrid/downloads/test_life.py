@@ -191,6 +191,7 @@ def test_uncached_content_is_refused_only_where_that_is_wanted(running: World) -
     assert running.wait(source.hash, Stage.FETCHING).category == "slow"
     cached = running.film("Other", hash="e" * 40)
     running.sim.faults.settle_seconds = 2.0
+    running.downloads._verdict_seconds = 0.2
     running.downloads.add(cached, category="quick")
     with running.passing():
         running.sim.advance(3)

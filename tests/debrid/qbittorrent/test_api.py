@@ -331,6 +331,8 @@ def test_origins(api: Served) -> None:
     assert origin_allowed(None, "x") and origin_allowed("http://a:1", "a:1") and not origin_allowed("http://b", "a")
     headers = {"Origin": "http://evil.example.org"}
     assert api.client.post("/api/v2/torrents/delete", data={}, headers=headers).status_code == 401
+    headers = {"Referer": "http://evil.example.org/page"}
+    assert api.client.post("/api/v2/torrents/delete", data={}, headers=headers).status_code == 401
     assert api.client.get("/api/v2/app/version", headers={"Host": "evil.example.org"}).status_code == 401
     assert api.client.get("/api/v2/app/version", headers={"Origin": "http://localhost"}).status_code == 200
 
