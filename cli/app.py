@@ -15,13 +15,16 @@ from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.downloading import DOWNLOADS, DownloadClient, PinKeeper
 from cli.healing import CHECKUP, Healing
+from cli.inspecting import Inspector
 from cli.keeping import Keeper, open_names
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
 from debrid.budget import Allowance
 from debrid.checkup import Checkup
 from debrid.client import Client
+from debrid.downloads.life import Parts
 from debrid.healing import Repairs
 from debrid.leaving import Leaving
 from debrid.library import Library
@@ -33,14 +36,16 @@ from placement.eligible import measure
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
-from vfs.budget import DailyBudget, Metered
+from vfs.budget import DailyBudget, Metered, program_of
 from vfs.cache import ChunkCache
+from vfs.copied import CopiedFile
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
 from vfs.namesdb import NamesDb
+from vfs.offering import Offering
 from vfs.pinning import Pinning
 from vfs.pins import Pins
 from vfs.planting import Owner
@@ -84,6 +89,7 @@ class App:
         closing.callback(self.cache.close)
         self.library: Library | None = None
         self.torrents: Torrents | None = None
+        self.client: DownloadClient | None = None
         debrid = config.debrid
         self.budget = DailyBudget(self.state.budget, debrid.program_limits, debrid.background_budget)
         closing.callback(self.budget.close)
@@ -99,6 +105,7 @@ class App:
             {
                 "/api/status": self.status,
                 "/api/debrid/torrents": self.listing,
+                DOWNLOADS: lambda: [] if self.client is None else self.client.listing(),
                 CHECK: self.check.state,
                 CHECKUP: self.healing.state,
                 PINS: self.pinning.state,
@@ -111,7 +118,9 @@ class App:
                 **self.healing.posts(),
                 **pin_posts(self.pinning),
                 **cache_posts(caching),
+                **({} if self.client is None else self.client.posts()),
             },
+            [] if self.client is None else [self.client.blueprint()],
         )
         closing.callback(self.daemon.close)
         closing.callback(self.check.close)
@@ -162,7 +171,10 @@ class App:
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
-        self.publisher = Publisher(union, remote, Owner(config.mount.uid, config.mount.gid, config.mount.umask))
+        self.filesystem.copied.program = lambda: program_of(self.filesystem.pid_of_caller())
+        self.filesystem.copied.tell = self._copied
+        owner = Owner(config.mount.uid, config.mount.gid, config.mount.umask)
+        self.publisher = Publisher(union, remote, owner)
         if self.library is not None:
             self.torrents = Torrents(
                 self._client,
@@ -172,6 +184,16 @@ class App:
                 leaving=self._leaving,
                 published=lambda files: self.warmer.add((file.key, file.size) for file in files),
             )
+            self._inspector = Inspector(union, self.budget, config.mount.path)
+            parts = Parts(
+                self._client,
+                self._store,
+                Offering(union, remote, self.filesystem, owner),
+                self._inspector,
+                config.wanted,
+                keeper=PinKeeper(self.pinning),
+            )
+            self.client = DownloadClient(config, parts, self._free_space)
 
     def _open_healing(self) -> Healing:
         if self.library is None:
@@ -211,6 +233,10 @@ class App:
             self.repairs.start()
             self._closing.callback(self.repairs.stop)
         self.pinning.start()
+        if self.client is not None:
+            self.client.start()
+            self._closing.callback(self.client.downloads.stop)
+            self._closing.callback(self._inspector.close)
         mounted()
 
     def __enter__(self) -> "App":
@@ -230,6 +256,14 @@ class App:
     def _released(self, key: Key) -> None:
         if self.library is not None:
             self.library.release(key)
+
+    def _copied(self, found: CopiedFile) -> None:
+        log.warning("%s", found)
+        if self.client is not None:
+            self.client.downloads.note_copied(found.content[1], f"copied instead of linked: {found}")
+
+    def _free_space(self) -> int:
+        return self.filesystem.space().available
 
     def _placing(self, path: str) -> str:
         """Where a new file at `path` would go, in words."""
@@ -253,6 +287,8 @@ class App:
                 "reads": None if self.library is None else asdict(self.library.status()),
                 "repairs": {} if self.library is None else self.repairs.counts(),
             },
+            "downloads": None if self.client is None else self.client.status(),
+            "copied": [str(each) for each in self.filesystem.copied.found],
             "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
             "today": self.budget.status(),
             "cache": asdict(self.cache.stats()),

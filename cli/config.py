@@ -11,14 +11,12 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import platformdirs
 import tomlkit
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -35,6 +33,7 @@ from pydantic_settings import (
 )
 
 from cli import values
+from cli.config_client import ClientConfig
 from cli.problems import (
     SECRET_KEYS,
     ConfigError,
@@ -46,6 +45,9 @@ from cli.problems import (
     refuse,
     unknown_section,
 )
+from cli.section import Section
+from cli.section import key as _key
+from debrid.downloads.record import Wanted
 
 _APP = "mediapool"
 # Bytes; with less there is no room for one stream and one reader beside it.
@@ -72,18 +74,6 @@ def _state_folder() -> str:
 
 def _cache_folder() -> str:
     return platformdirs.user_cache_dir(_APP, appauthor=False)
-
-
-def _key(default: Any, meaning: str, example: str | None = None) -> Any:
-    """A key: its default as in TOML (or what computes it), its meaning, an example if there is no default."""
-    given = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(**given, description=meaning, examples=[example])
-
-
-class Section(BaseModel):
-    """What all sections share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
 class MountConfig(Section):
@@ -161,6 +151,8 @@ class HttpConfig(Section):
     listen: values.Listen = _key("127.0.0.1:8080", "Address and port. Port 0: any free one.")
     username: values.Username = _key(None, "Needed, with password, where other machines reach the address.", "media")
     password: values.Password = _key(None, "Goes with username.", "A-LONG-PASSWORD")
+    hosts: values.Hosts = _key([], "Names with a dot by which this machine is asked, as behind a reverse proxy.")
+    torrent_hosts: values.Hosts = _key([], "Hosts that .torrent files are fetched from when a client gives an address.")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -209,6 +201,7 @@ class Config(BaseSettings):
     cache: CacheConfig = Field(default_factory=CacheConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
     state: StateConfig = Field(default_factory=StateConfig)
+    client: Annotated[dict[str, ClientConfig], values.ByCategory] = Field(default_factory=dict)
     drive: tuple[DriveConfig, ...] = ()
 
     _file: Path | None = PrivateAttr(None)
@@ -236,6 +229,11 @@ class Config(BaseSettings):
         """Only what `parse` passes: the environment is merged there, to say where a wrong value came from."""
         return (init_settings,)
 
+    def wanted(self, category: str) -> Wanted:
+        """What is configured for the downloads of a category."""
+        found = self.client.get(category) or ClientConfig()
+        return Wanted(found.uncached, found.keep, found.import_, found.files)
+
     @field_validator("drive")
     @classmethod
     def _distinct(cls, drives: tuple[DriveConfig, ...]) -> tuple[DriveConfig, ...]:
@@ -256,9 +254,13 @@ def sections() -> dict[str, type[Section]]:
 
 
 def _section(field: FieldInfo) -> type[Section]:
-    arguments: tuple[Any, ...] = get_args(field.annotation)
-    model: Any = arguments[0] if arguments else field.annotation
-    return cast(type[Section], model)
+    models = (each for each in (*get_args(field.annotation), field.annotation) if isinstance(each, type))
+    return next(each for each in models if issubclass(each, Section))
+
+
+def fields_of(model: type[Section]) -> dict[str, FieldInfo]:
+    """The keys of a section as they are written in the file; some are no names to Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def has_default(field: FieldInfo) -> bool:
@@ -276,7 +278,7 @@ def example_line(key: str, field: FieldInfo) -> str:
 
 def _known() -> Known:
     return {
-        name: {key: example_line(key, field) for key, field in model.model_fields.items()}
+        name: {key: example_line(key, field) for key, field in fields_of(model).items()}
         for name, model in sections().items()
     }
 
@@ -378,7 +380,8 @@ def _variable(where: Where) -> str:
 
 def _warnings(config: Config, data: dict[str, Any], file: Path) -> list[str]:
     texts = []
-    held = [key for section in data.values() for key in SECRET_KEYS if isinstance(section, dict) and section.get(key)]
+    parts = [part for section in data.values() for part in (section if isinstance(section, list) else [section])]
+    held = [key for part in parts for key in SECRET_KEYS if isinstance(part, dict) and part.get(key)]
     # Windows shows mode bits that mean nothing.
     if held and os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         texts.append(f"Other users can read the {held[0]} in {file}: chmod 600 {shlex.quote(str(file))}")

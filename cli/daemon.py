@@ -1,7 +1,8 @@
-"""The HTTP side of a running mount: what commands ask it. Loopback only, unless the configuration says otherwise.
+"""The HTTP side of a running mount: what commands ask it, and clients of its Web API.
 
-Flask for routes, waitress to serve them: both synchronous, as all the rest is. Every route wants the token that
-stands in the state folder, readable by the mount's user alone, so no other user of the machine can ask.
+Loopback only, unless the configuration says otherwise. Flask for routes, waitress to serve them: both synchronous, as
+all the rest is. Every route of the commands wants the token that stands in the state folder, readable by the mount's
+user alone, so no other user of the machine can ask; the Web API has sessions of its own.
 """
 
 import hmac
@@ -10,12 +11,12 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, jsonify, request
 from waitress.server import create_server
 
 from cli.state import Contact
@@ -23,8 +24,10 @@ from debrid.errors import DebridError
 
 log = logging.getLogger(__name__)
 
-_THREADS = 8
-_LONGEST_BODY = 1 << 20  # bytes
+# Downloads that clients add wait for a verdict of the provider, some at a time.
+_THREADS = 16
+_LONGEST_BODY = 1 << 20  # bytes; blueprints have limits of their own, below this one
+_LONGEST_OF_ALL = 16 << 20
 
 _HASH = re.compile("[0-9a-fA-F]{40}")
 
@@ -40,12 +43,19 @@ class PortTaken(Exception):
 class Daemon:
     """Answers commands while the tree is mounted."""
 
-    def __init__(self, address: tuple[str, int], gets: Mapping[str, Get], posts: Mapping[str, Post]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        gets: Mapping[str, Get],
+        posts: Mapping[str, Post],
+        others: Sequence[Blueprint] = (),
+    ) -> None:
         """Listen at once, so that a taken port stops the mount before it begins; raises PortTaken.
 
-        `gets` and `posts`: what answers at which path.
+        `gets` and `posts`: what answers at which path; `others`: routes that see to it themselves who may ask.
         """
         self._token = secrets.token_urlsafe(32)
+        self._others = others
         self._app = self._routes(gets, posts)
         host, port = address
         try:
@@ -56,6 +66,7 @@ class Daemon:
                 port=port,
                 threads=_THREADS,
                 ident=None,
+                max_request_body_size=_LONGEST_OF_ALL,
                 asyncore_use_poll=True,
             )
         except OSError as cause:
@@ -67,7 +78,12 @@ class Daemon:
     def _routes(self, gets: Mapping[str, Get], posts: Mapping[str, Post]) -> Flask:
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
+        # A client that is sent elsewhere does not go there.
+        app.url_map.strict_slashes = False
+        app.url_map.merge_slashes = False
         app.before_request(self._check)
+        for other in self._others:
+            app.register_blueprint(other)
         for path, get in gets.items():
             app.add_url_rule(path, path, lambda get=get: jsonify(get()))
         for path, post in posts.items():
@@ -75,6 +91,8 @@ class Daemon:
         return app
 
     def _check(self) -> Response | None:
+        if request.blueprint in {other.name for other in self._others}:
+            return None
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if hmac.compare_digest(given.encode(), self._token.encode()):
             return None

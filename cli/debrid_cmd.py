@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cli import repair_cmd
+from cli.add_cmd import add
 from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
@@ -171,6 +172,7 @@ def _introduce(simulator: Simulator) -> None:
 
 
 debrid.add_command(prune)
+debrid.add_command(add)
 for command in repair_cmd.commands:
     debrid.add_command(command)
 

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 SECRET_KEYS = frozenset({"token", "password"})
+# Sections whose header has a name of the user's: [client.tv].
+TABLES = frozenset({"client"})
 # Someone who pastes a token into the wrong key must not find it in a log either.
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80
@@ -117,4 +119,6 @@ def _title(where: Where) -> str:
     brackets = f"[[{where[0]}]]" if where[0] == "drive" else f"[{where[0]}]"
     number = next((part for part in where if isinstance(part, int)), None)
     keys = [part for part in where[1:] if isinstance(part, str)]
+    if where[0] in TABLES and keys:
+        brackets = f"[{where[0]}.{keys.pop(0)}]"
     return " ".join([brackets, *keys, *([] if number is None else [f"(drive {number + 1})"])])

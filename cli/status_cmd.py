@@ -108,6 +108,8 @@ def _show(answer: Mapping[str, Any]) -> None:
             [
                 *_local_fields(answer["passthrough"]),
                 *_remote_fields(answer["remote"]),
+                *_download_fields(answer["downloads"]),
+                *(("Not linked", each) for each in answer["copied"]),
                 ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),
                 *_today_fields(answer["today"]),
@@ -137,6 +139,16 @@ def _remote_fields(remote: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "Reading", reading(remote["reads"])
     if remote["repairs"]:
         yield "Repairs", ", ".join(f"{count} {state}" for state, count in remote["repairs"].items())
+
+
+def _download_fields(downloads: Mapping[str, Any] | None) -> Iterable[tuple[str, str]]:
+    """What clients added, and what went wrong with it."""
+    if downloads is None:
+        return
+    stages = downloads["stages"]
+    yield "Downloads", ", ".join(f"{count} {stage}" for stage, count in stages.items()) or "none"
+    for each in downloads["failed"]:
+        yield "Failed", each
 
 
 def _pinned(pinned: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from cli.problems import refuse
 from cli.sizes import parse_duration, parse_size
+from debrid.downloads.words import BadWord, check_category
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # 2**32 - 1 is "no owner" to chown(2).
 _MOST_ID = 2**32 - 2
@@ -136,6 +138,24 @@ def _listen(value: object) -> str:
     return str(value)
 
 
+def _hosts(value: object) -> list[str]:
+    names = value if isinstance(value, list) else [None]
+    if not all(isinstance(each, str) and _HOST.fullmatch(each) for each in names):
+        raise refuse("It is not a list of host names.", 'Write names alone, as in ["media.example.org"].')
+    return [str(each).lower() for each in names]
+
+
+def _categories(value: object) -> object:
+    """The names of a table of categories; what it holds is checked elsewhere."""
+    for name in value if isinstance(value, dict) else ():
+        try:
+            check_category(name)
+        except BadWord:
+            remedy = "Use letters and digits, and single slashes between parts; quote it if it has others."
+            raise refuse("It cannot be a category.", remedy, at=(name,)) from None
+    return value
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches `host`."""
     try:
@@ -158,6 +178,8 @@ Id = Annotated[int, BeforeValidator(_id), Field(ge=0, le=_MOST_ID)]
 Umask = Annotated[int, BeforeValidator(_umask)]
 Name = Annotated[str, BeforeValidator(_name)]
 Tier = Annotated[str | None, BeforeValidator(_unless(None, _name))]
+Hosts = Annotated[list[str], BeforeValidator(_hosts)]
+ByCategory = BeforeValidator(_categories)
 Url = Annotated[str, BeforeValidator(_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
 Username = Annotated[str | None, BeforeValidator(_secret)]

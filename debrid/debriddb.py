@@ -13,7 +13,7 @@ from typing import Any
 
 from debrid.errors import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 OURS = """
 CREATE TABLE ours (                -- additions that mediapool made itself: no other is ever deleted by it
@@ -54,6 +54,50 @@ CREATE TABLE replaced (            -- additions removed by a repair: what a late
 ) WITHOUT ROWID;
 """
 
+SINCE_4 = """
+CREATE TABLE downloads (           -- what clients added, see `downloads.record.Download`
+    hash       TEXT PRIMARY KEY,   -- as the client knows it: info hash, 40 or 64 lower-case hex digits; or a digest
+    kind       TEXT NOT NULL,      -- torrent, link
+    stage      TEXT NOT NULL,      -- see `downloads.record.Stage`
+    name       TEXT NOT NULL,
+    source     TEXT NOT NULL,      -- magnet link, or link of a hoster
+    v2         TEXT NOT NULL,      -- info hash of version 2, '': none
+    category   TEXT NOT NULL,
+    tags       TEXT NOT NULL,      -- JSON: a list of texts
+    folder     INTEGER NOT NULL,   -- 1: a single file has a folder as well
+    paused     INTEGER NOT NULL,
+    torrent    TEXT NOT NULL,      -- id of the addition it became, '': none yet
+    content    TEXT NOT NULL,      -- by which its files are keyed
+    before     TEXT NOT NULL,      -- ids known before adding, each with a comma behind it
+    items      TEXT NOT NULL,      -- JSON: a list of [id, path, bytes, wanted]
+    size       INTEGER NOT NULL,
+    progress   REAL NOT NULL,      -- 0 to 1
+    speed      INTEGER NOT NULL,   -- bytes a second
+    seeders    INTEGER NOT NULL,
+    path       TEXT NOT NULL,      -- in the tree, '': not there yet
+    target     TEXT NOT NULL,      -- where it is about to be moved
+    only       TEXT NOT NULL,      -- path of its one file, '': it has several
+    added_at   REAL NOT NULL,
+    changed_at REAL NOT NULL,
+    done_at    REAL NOT NULL,
+    problem    TEXT NOT NULL,
+    retry_at   REAL NOT NULL,
+    tries      INTEGER NOT NULL,
+    imported   INTEGER NOT NULL,
+    copied     TEXT NOT NULL,
+    metainfo   BLOB                -- the .torrent file until it was added, NULL: none
+) WITHOUT ROWID;
+CREATE TABLE categories (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE tags (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE verdicts (            -- torrents that came to nothing
+    hash   TEXT PRIMARY KEY,
+    kind   TEXT NOT NULL,          -- see `downloads.verdicts.AGES`
+    reason TEXT NOT NULL,
+    at     REAL NOT NULL           -- seconds since 1970
+) WITHOUT ROWID;
+CREATE TABLE client (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;  -- settings of the Web API
+"""
+
 SCHEMA = f"""
 CREATE TABLE torrents (           -- one row per addition to the account
     id        TEXT PRIMARY KEY,   -- the provider's torrent id, 13 characters
@@ -89,6 +133,7 @@ CREATE TABLE files (              -- one row per file of an info hash, never two
 ) WITHOUT ROWID;
 {OURS}
 {SINCE_3}
+{SINCE_4}
 """
 
 # The column that this one replaces stays behind, unused: old SQLite cannot drop any.
@@ -97,7 +142,7 @@ ALTER TABLE torrents ADD COLUMN missing_at REAL;
 UPDATE torrents SET missing_at = seen_at WHERE missing;
 {OURS}
 """
-_MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + SINCE_3, 2: SINCE_3}
+_MIGRATIONS = {0: SCHEMA, 1: _FROM_1 + SINCE_3 + SINCE_4, 2: SINCE_3 + SINCE_4, 3: SINCE_4}
 
 
 _ANSWERS = 1000  # kept in memory
@@ -179,7 +224,8 @@ class DebridDb:
     def _remedy(self) -> str:
         return (
             "It only caches the Real-Debrid account: move it (and its -wal and -shm files) aside and start"
-            " again, it fills itself anew. What mediapool added then counts as yours and stays in the account."
+            " again, it fills itself anew. What mediapool added then counts as yours and stays in the account, and"
+            " the download client has no downloads; names in the tree stay."
         )
 
     @contextlib.contextmanager

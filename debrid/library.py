@@ -1,7 +1,8 @@
 """The bytes of the account's files: from a key to a download URL to a stream that survives what the CDN does.
 
 Satisfies the interface that the filesystem declares for remote content: `stream(key, offset, length)`,
-which raises OSError and nothing else. A key is (kind, id, part): ("torrent", info hash, file id as text).
+which raises OSError and nothing else. A key is (kind, id, part): ("torrent", info hash, file id as text), or
+("link", digest of a hoster's link, "1").
 
     key ──Store──> restricted link ──unrestrict──> download URL ──Range──> bytes
           info call if unknown       once for all readers,       resumed from the current offset after resets,
@@ -91,7 +92,7 @@ class Library:
         if kind == "torrent" and (segments := self._store.parts(info_hash, part)):
             found = cut(segments, offset, length)
             return found or [segments[0]._replace(length=0)]
-        return [Segment(_torrent_file(key)[1], offset, length)]
+        return [Segment(_file_of(key)[1], offset, length)]
 
     def _open(self, key: Key, piece: Segment) -> "RemoteStream":
         budget = Budget.of(self._deadline, urgent=True)
@@ -273,10 +274,10 @@ class RemoteStream:
             response.close()
 
 
-def _torrent_file(key: Key) -> tuple[str, int]:
-    """The info hash and the file id of a key."""
+def _file_of(key: Key) -> tuple[str, int]:
+    """The info hash, or the digest of a hoster's link, and the file id of a key."""
     kind, info_hash, part = key
-    if kind != "torrent" or not part.isdecimal():
+    if kind not in ("torrent", "link") or not part.isdecimal():
         raise errors.Rejected(f"no such kind of content: {kind} {part!r}")
     return info_hash, int(part)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from debrid.debriddb import DebridDb
-from debrid.models import TorrentInfo, TorrentItem
+from debrid.downloads.downloadlog import DOOMED, UNSETTLED_CONTENT, DownloadLog
+from debrid.models import TorrentInfo, TorrentItem, Unrestricted
 from debrid.repairlog import RepairLog
 
 
@@ -104,6 +105,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = DebridDb(path)
         self.repairs = RepairLog(self._db)
+        self.downloads = DownloadLog(self._db)
 
     def __enter__(self) -> Self:
         return self
@@ -159,10 +161,14 @@ class Store:
         return [_torrent(row) for row in self._db.read(query, (info_hash,))]
 
     def unpublished(self, now: float) -> list[StoredTorrent]:
-        """Finished additions that are due to be published, newest first; `now` in seconds since 1970."""
+        """Finished additions that are due to be published, newest first; `now` in seconds since 1970.
+
+        Not those that a client is about to get: they come into the tree by another way.
+        """
         query = (
             f"SELECT {_TORRENT} FROM torrents WHERE status = 'downloaded' AND path IS NULL AND missing_at IS NULL"
-            " AND retry_at <= ? ORDER BY added_ns DESC, id"
+            f" AND retry_at <= ? AND hash NOT IN ({UNSETTLED_CONTENT}) AND id NOT IN ({DOOMED})"
+            " ORDER BY added_ns DESC, id"
         )
         return [_torrent(row) for row in self._db.read(query, (now,))]
 
@@ -305,6 +311,16 @@ class Store:
             " DO UPDATE SET path = excluded.path, bytes = excluded.bytes, link = excluded.link, url = NULL,"
             " problem = '', failures = 0, retry_at = 0",
             (info_hash, PACK, path, size, link),
+        )
+
+    def record_link(self, digest: str, found: Unrestricted, until: float) -> None:
+        """Keep where the file of a hoster's link is, with its URL to `until` (seconds since 1970).
+
+        `digest` stands in for the info hash, and is no such thing by its length.
+        """
+        self._db.write(
+            "INSERT OR REPLACE INTO files (hash, id, path, bytes, link, url, url_until) VALUES (?, 1, ?, ?, ?, ?, ?)",
+            (digest, f"/{found.filename}", found.filesize, found.link, found.download, until),
         )
 
     def set_parts(self, info_hash: str, parts: Mapping[str, Sequence[Segment]]) -> None:

@@ -21,43 +21,31 @@ What is published, from the links and the selected files of a torrent:
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from debrid import errors
-from debrid.archives import Archives, Shown
 from debrid.client import Client
+from debrid.contents import Contents, NotYet, PublishedFile
 from debrid.errors import DebridError, Interrupted, TemporaryError
 from debrid.leaving import Leaving
-from debrid.linking import match_links
 from debrid.listing import ListedTorrent, listed
-from debrid.models import UNFINISHED, TorrentInfo
-from debrid.store import PACK, Store, StoredFile, StoredTorrent
+from debrid.models import UNFINISHED
+from debrid.store import PACK, Store, StoredTorrent
 from debrid.transport import Budget, Interrupt
-from debrid.urls import GONE, URL_SECONDS, Urls
+from debrid.urls import GONE
 
 log = logging.getLogger(__name__)
 
 COMPLETE = "torrents/complete"
 FULL_SECONDS = 900.0  # the cheap question misses some changes, so the whole list is read this often anyway
-LATE_LINKS_SECONDS = 60.0
 _CALL_SECONDS = 120.0
 _RETRY_SECONDS = 60.0
-_RECHECK_SECONDS = 6 * 3600.0
 _NEW_SECONDS = 3600.0
 _BATCH = 50  # additions published between two looks at the account
 _STOP_SECONDS = 15.0
 _PROBES = 5  # absent torrents asked for by id in one round
-
-
-class PublishedFile(NamedTuple):
-    """One file of an addition: inner folders and name, raw as the provider gives them; size in bytes."""
-
-    path: tuple[str, ...]
-    key: tuple[str, str, str]
-    size: int
-    mtime_ns: int
 
 
 class Tree(Protocol):
@@ -105,7 +93,7 @@ class Torrents:
     ) -> None:
         """`published` is told of torrents that finished while we watched: what somebody will look at soon."""
         self._client, self._store, self._tree, self._leaving = client, store, tree, leaving
-        self._archives = Archives(client, store, Urls(client, store, URL_SECONDS, None, clock).get_fresh)
+        self._contents = Contents(client, store, clock)
         self._tell = published
         self._poll_seconds, self._folder, self._clock = poll_seconds, folder, clock
         self._polling = threading.Lock()
@@ -119,8 +107,6 @@ class Torrents:
         self._mark: object = None  # what the cheap question answered when the list was last read
         self._list_due = 0.0  # seconds since 1970
         self._watch_due = 0.0  # of time.monotonic()
-        self._offset_ns = 0
-        self._offset_due = 0.0
 
     # -- running
 
@@ -185,7 +171,7 @@ class Torrents:
         if self._compared:
             return
         for each in self._store.torrents():
-            if each.path is not None and not self._tree.published(_addition(each)):
+            if each.path is not None and not self._tree.published(addition_of(each.id)):
                 log.warning("%s is not known in the tree any more: it will be published again", each.name)
                 self._store.set_unpublished(each.id)
         self._compared = True
@@ -252,106 +238,26 @@ class Torrents:
         return len(due) > _BATCH
 
     def _publish(self, torrent: StoredTorrent) -> None:
-        addition = _addition(torrent)
+        addition = addition_of(torrent.id)
         if self._tree.published(addition):
             packed = self._store.file(torrent.hash, PACK) is not None
-            lost = [each for each in self._selected(torrent.id) if not self._has(each)]
-            self._store.set_published(torrent.id, "", torrent.problem if packed else _lost(lost))
+            self._store.set_published(torrent.id, "", torrent.problem if packed else self._contents.lost(torrent))
             return
-        if torrent.selection is None and not self._learn(torrent):
-            return
-        selected = self._selected(torrent.id)
-        shown, problem = self._archives.shown(torrent.hash, selected, self._budget())
-        files = self._published_files(torrent, shown)
-        if not files:
-            self._put_off(torrent, "none of its files has a link", _RECHECK_SECONDS)
+        try:
+            files, problem = self._contents.files(torrent, self._budget())
+        except NotYet as reason:
+            if reason.seconds:
+                self._put_off(torrent, str(reason), reason.seconds)
             return
         path = self._tree.publish(addition, self._folder, torrent.name, files)
-        packed = any(each.part == str(PACK) for each in shown)
-        lost = [] if packed else [each for each in selected if not self._has(each)]
-        self._store.set_published(torrent.id, path, _lost(lost) or problem)
+        self._store.set_published(torrent.id, path, problem)
         log.info("published %s with %d files", path, len(files))
-        if self._polled_at is not None and self._true_ns(torrent) > (self._clock() - _NEW_SECONDS) * 10**9:
+        recent = (self._clock() - _NEW_SECONDS) * 10**9
+        if self._polled_at is not None and self._contents.true_ns(torrent, self._budget()) > recent:
             self._tell(files)
-
-    def _selected(self, torrent_id: str) -> Sequence[StoredFile]:
-        torrent = self._store.torrent(torrent_id)
-        if torrent is None or torrent.selection is None:
-            return []
-        return [each for each in self._store.files(torrent.hash) if each.id in torrent.selection]
-
-    def _has(self, file: StoredFile) -> bool:
-        return bool(file.link or self._store.parts(file.hash, str(file.id)))
-
-    def _published_files(self, torrent: StoredTorrent, shown: Sequence[Shown]) -> list[PublishedFile]:
-        mtime_ns = self._true_ns(torrent)
-        return [
-            PublishedFile(
-                tuple(part for part in each.path.split("/") if part),
-                ("torrent", torrent.hash, each.part),
-                each.size,
-                mtime_ns,
-            )
-            for each in shown
-        ]
 
     def _put_off(self, torrent: StoredTorrent, problem: str, seconds: float) -> None:
         self._store.set_problem(torrent.id, problem, self._clock() + seconds)
-
-    def _learn(self, torrent: StoredTorrent) -> bool:
-        """Get the files and links of a torrent into the store; False if there is nothing to publish yet."""
-        info = self._client.torrent(torrent.id, self._budget())
-        self._store.saw([info], self._clock())
-        if not info.is_finished:
-            return False
-        links: Mapping[int, str] | None = info.links_by_file
-        urls: Mapping[int, str] = {}
-        problem = "none of its files is selected"
-        if links is None:
-            if (wait := self._late_seconds(torrent, info)) > 0:
-                self._put_off(torrent, "waiting for the rest of its links", min(wait, 10.0))
-                return False
-            links, urls, pack = match_links(self._client, info, self._budget())
-            problem = _why_none(info)
-            if pack is not None:
-                self._store.record_pack(info.hash, f"/{pack.filename}", pack.filesize, links[PACK])
-        if not links:
-            self._put_off(torrent, problem, _RECHECK_SECONDS)
-            return False
-        self._store.record(info, links)
-        for file_id, url in urls.items():
-            self._store.set_url(info.hash, file_id, url, self._clock() + URL_SECONDS)
-        return True
-
-    # -- times
-
-    def _late_seconds(self, torrent: StoredTorrent, info: TorrentInfo) -> float:
-        """Seconds in which more links may yet come, going by the provider's `ended` or our first look."""
-        since = [at for at in (torrent.done_at,) if at is not None]
-        if info.ended_ns is not None:
-            since.append((info.ended_ns - self._clock_offset_ns()) / 10**9)
-        return min(since, default=0.0) + LATE_LINKS_SECONDS - self._clock()
-
-    def _true_ns(self, torrent: StoredTorrent) -> int:
-        stamped = torrent.ended_ns if torrent.ended_ns is not None else torrent.added_ns
-        if stamped is None:
-            return int(self._clock() * 10**9)
-        return max(0, stamped - self._clock_offset_ns())
-
-    def _clock_offset_ns(self) -> int:
-        """What the provider's dates are ahead of UTC; asked once a day, 0 if it cannot be had."""
-        now = self._clock()
-        if now >= self._offset_due:
-            try:
-                ahead = self._client.time(self._budget()).utcoffset()
-                self._offset_ns = int(ahead.total_seconds() * 10**9) if ahead else 0
-                self._offset_due = now + 86_400
-            except Interrupted:
-                raise
-            except DebridError as error:
-                log.info("dates are taken as UTC: %s", error)
-                self._offset_due = now + 600
-        return self._offset_ns
 
     # -- telling
 
@@ -373,17 +279,6 @@ class Torrents:
         return listed(self._store)
 
 
-def _addition(torrent: StoredTorrent) -> str:
-    return f"realdebrid:{torrent.id}"
-
-
-def _why_none(info: TorrentInfo) -> str:
-    if not info.links:
-        return "Real-Debrid lost its content"
-    return "none of its links leads to one of its files"
-
-
-def _lost(lost: Sequence[StoredFile]) -> str:
-    paths = [each.path for each in lost]
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f"Real-Debrid gives no link for {', '.join(paths[:3])}{more}" if paths else ""
+def addition_of(torrent_id: str) -> str:
+    """By which name the tree remembers an addition."""
+    return f"realdebrid:{torrent_id}"

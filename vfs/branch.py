@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from vfs.attr import Attr, Caller, Space
+from vfs.library import Key
 
 
 def error(code: int, path: str = "") -> OSError:
@@ -40,6 +41,8 @@ class Handle:
     """The visible inode number."""
     immutable = False
     """Whether the bytes of this file never change while its inode number stays."""
+    content: Key | None = None
+    """By which its content is known, if it is remote."""
 
     @property
     def file(self) -> object:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ _SAVED = 5.0  # seconds between two writes of the file
 _KNOWN = 10.0  # seconds for which a process number is believed to mean the same program
 _COMM = 15  # letters of a program's name that Linux keeps
 _MOST_KEYS = 10_000
+_MOST_PROCESSES = 1000
+PROBE = "probe"  # the kind of work that looks at what was downloaded
 
 Account = tuple[dict[str, int], str]
 """The sums to which bytes are added, and under which name."""
@@ -62,11 +64,21 @@ class DailyBudget:
         self._told: set[str] = set()
         self._processes: dict[int, tuple[str, float]] = {}
         self._readers: dict[Key, Account] = {}
+        self._children: dict[int, tuple[bool, float]] = {}
+        self._here = threading.local()  # .kind: of the work that this thread does
 
     # Programs.
 
     def reading(self, key: Key) -> None:
-        """The process of this thread reads remote content; EIO if its program has read all it may today."""
+        """The process of this thread reads remote content; EIO if its program has read all it may today.
+
+        What this thread does as work (`as_work`), or a program started by ourselves, is charged to the background.
+        """
+        kind = getattr(self._here, "kind", "")
+        if not kind and self._is_ours(self.pid()):
+            kind = PROBE
+        if kind:
+            return self._charge_to(key, (self._background, kind))
         program = self._program(self.pid())
         self._charge_to(key, (self._programs, program))
         limit = self._limits.get(program)
@@ -82,12 +94,32 @@ class DailyBudget:
             log.warning("%s has read its %d bytes of today ([debrid.program_limits]); more give EIO", program, limit)
         raise OSError(errno.EIO, f"{program} has read all it may today")
 
+    @contextlib.contextmanager
+    def as_work(self, kind: str) -> Iterator[None]:
+        """What this thread reads through the tree inside the block is work of this kind."""
+        self._here.kind = kind
+        try:
+            yield
+        finally:
+            self._here.kind = ""
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process was started by this one, as ffprobe is to look at what was downloaded."""
+        now = time.monotonic()
+        ours, until = self._children.get(pid, (False, 0.0))
+        if now >= until:
+            if len(self._children) > _MOST_PROCESSES:
+                self._children.clear()
+            ours = parent_of(pid) == os.getpid()
+            self._children[pid] = (ours, now + _KNOWN)
+        return ours
+
     def _program(self, pid: int) -> str:
         now = time.monotonic()
         program, until = self._processes.get(pid, ("", 0.0))
         if now < until:
             return program
-        if len(self._processes) > 1000:
+        if len(self._processes) > _MOST_PROCESSES:
             self._processes.clear()
         program = program_of(pid)
         self._processes[pid] = (program, now + _KNOWN)
@@ -228,9 +260,19 @@ class _Charged:
 def program_of(pid: int) -> str:
     """The name of the program of this process or thread; UNKNOWN if it cannot be known."""
     with contextlib.suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace") if pid > 0 else ""
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         # FUSE tells the thread, and threads have names of their own.
-        group = fields.get("Tgid", "")
+        group = _status(pid).get("Tgid", "")
         return Path(f"/proc/{group}/comm").read_text(errors="replace").strip() if group else UNKNOWN
     return UNKNOWN
+
+
+def parent_of(pid: int) -> int:
+    """The process that started this process or thread; 0 if it cannot be known."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(_status(pid).get("PPid", "0"))
+    return 0
+
+
+def _status(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/status").read_text(errors="replace") if pid > 0 else ""
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)

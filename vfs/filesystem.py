@@ -8,11 +8,13 @@ leading slash. No method waits for the network but `read`.
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, Moved, error
+from vfs.copied import CopyWatch
 from vfs.folders import DirectoryHandle, Listed, Listing, OpenedFolder
 from vfs.handles import Handles
 from vfs.passthrough import Passthrough, Way
@@ -53,6 +55,8 @@ class FileSystem:
         self.reads = 0
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
+        self.copied = CopyWatch()
+        self._writers: set[int] = set()
 
     # Names.
 
@@ -83,7 +87,11 @@ class FileSystem:
         self.shown.moved(path)
 
     def link(self, source: str, path: str) -> None:
-        self._union.link(source, _checked(path))
+        try:
+            self._union.link(source, _checked(path))
+        except OSError as cause:
+            self.copied.refused(source, cause.strerror or str(cause))
+            raise
         self.shown.moved(path)
         self.shown.changed(self._union.stat(path).ino, source)
 
@@ -174,8 +182,12 @@ class FileSystem:
             return self.open(path, flags)
 
     def _opened(self, path: str, handle: Handle, flags: int) -> Opened:
-        fh = self._handles.add(path, handle)
-        way = self.passthrough.opened(fh, path, handle, flags & os.O_ACCMODE != os.O_RDONLY)
+        fh, writing = self._handles.add(path, handle), flags & os.O_ACCMODE != os.O_RDONLY
+        if writing:
+            self._writers.add(fh)
+        elif handle.content is not None:
+            self.copied.opened(fh, handle.content, path, handle.stat().size)
+        way = self.passthrough.opened(fh, path, handle, writing)
         # The kernel refuses both together, and what it reads itself it caches as the drive's file.
         unchanged = not way.backing and (handle.immutable or self._unchanged.since_last_open(path, handle.stat()))
         return Opened(fh, unchanged, way)
@@ -194,7 +206,9 @@ class FileSystem:
         if not handle.immutable:
             return handle.read_into(buffer, offset)
         with self.shown.reading(handle.ino):
-            return handle.read_into(buffer, offset)
+            count = handle.read_into(buffer, offset)
+        self.copied.read(fh, count)
+        return count
 
     def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
         handle = self._handles.file(fh)
@@ -243,6 +257,12 @@ class FileSystem:
 
     def release(self, fh: int) -> None:
         self.passthrough.closed(fh)
+        self.copied.closed(fh)
+        if fh in self._writers:
+            self._writers.discard(fh)
+            if self.copied.expects:
+                with suppress(OSError):
+                    self.copied.written(self._handles.path(fh), self._handles.file(fh).stat().size)
         self._handles.remove(fh)
 
     # Handles of directories.

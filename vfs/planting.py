@@ -3,6 +3,7 @@
 import errno
 import stat
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 from vfs.branch import error
@@ -35,10 +36,19 @@ class Owner(NamedTuple):
 
 
 def plant(
-    names: Names, addition: str, parent: str, name: str, files: Iterable[NewFile], owner: Owner
+    names: Names,
+    addition: str,
+    parent: str,
+    name: str,
+    files: Iterable[NewFile],
+    owner: Owner,
+    *,
+    single: bool = False,
+    also: Iterable[str] = (),
 ) -> list[RemoteFile]:
     """Make directory `parent`/`name` with these files appear at once; remember that `addition` was published.
 
+    `single`: there is one file, and it gets that name itself; `also`: more additions that count as published by this.
     EEXIST if that name is taken. Content that is in the tree already gets one more name; returned are the files
     that have one for the first time.
     """
@@ -47,15 +57,15 @@ def plant(
         if name in above.children:
             raise error(errno.EEXIST, f"{parent}/{name}")
         planter = _Planter(names, change, owner)
-        top = planter.folder()
-        for new in files:
-            planter.add(top, new)
+        top = planter.only(files) if single else planter.tree(files)
         insert_name(change, above, name, top)
         change.touch(above, content=True)
-        names.note_published(change, addition, f"{parent}/{name}")
+        for each in (addition, *also):
+            names.note_published(change, each, f"{parent}/{name}")
         made = list(planter.made.values())
         change.then(lambda: names.adopt(made))
-        change.then(lambda: _count_names(top))
+        if isinstance(top, Directory):
+            change.then(partial(_count_names, top))
         change.then(lambda: above.attach(name, top))
     return made
 
@@ -85,7 +95,17 @@ class _Planter:
         owner = self._owner
         return new_directory(self._change, 0o777 & ~owner.umask, owner.uid, owner.gid)
 
-    def add(self, top: Directory, new: NewFile) -> None:
+    def tree(self, files: Iterable[NewFile]) -> Directory:
+        top = self.folder()
+        for new in files:
+            self._add(top, new)
+        return top
+
+    def only(self, files: Iterable[NewFile]) -> RemoteFile:
+        (new,) = files
+        return self._file(new)
+
+    def _add(self, top: Directory, new: NewFile) -> None:
         folder = top
         for part in new.path[:-1]:
             below = folder.children.get(part)

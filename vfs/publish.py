@@ -48,12 +48,12 @@ class Publisher:
             return path
         make_directories(self._names, folder, self._owner)
         while True:
-            path = f"{folder}/{unclash(safe(name), addition, _Taken(self._union, folder))}"
+            path = f"{folder}/{unclash(safe(name), addition, Taken(self._union, folder))}"
             with self._union.locks(path):
                 if self._union.lookup.copies(path):
                     continue  # somebody took the name between the look and the lock
                 parent, _, last = path.rpartition("/")
-                plant(self._names, addition, parent, last, _placed(files), self._owner)
+                plant(self._names, addition, parent, last, placed(files), self._owner)
                 return path
 
     def stand_in(self, addition: str, other: str) -> None:
@@ -111,7 +111,7 @@ def _files_below(path: str, node: Node) -> Iterator[tuple[str, Key]]:
             yield from _files_below(f"{path}/{name}".lstrip("/"), child)
 
 
-class _Taken:
+class Taken:
     """The names in a folder of the tree, asked one by one."""
 
     def __init__(self, union: Union, folder: str) -> None:
@@ -122,7 +122,7 @@ class _Taken:
         return bool(self._union.lookup.copies(f"{self._folder}/{name}"))
 
 
-def _placed(files: Iterable[Offered]) -> list[NewFile]:
+def placed(files: Iterable[Offered]) -> list[NewFile]:
     """Safe paths for the files of one torrent, no two alike and none inside another file."""
     taken_files: set[tuple[str, ...]] = set()
     folders: set[tuple[str, ...]] = set()

@@ -34,7 +34,7 @@ class RemoteHandle(Handle):
 
     def __init__(self, branch: "RemoteBranch", node: RemoteFile, reader: RemoteReader) -> None:
         self.ino = node.ino
-        self.immutable = True
+        self.immutable, self.content = True, node.key
         self._branch = branch
         self._node = node
         self._reader = reader

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from cli import config as config_module
-from cli.config import Config, example_line, find, load, parse, sections
-from cli.problems import ConfigError, ConfigMissing, Problem
+from cli.config import Config, example_line, fields_of, find, load, parse, sections
+from cli.problems import TABLES, ConfigError, ConfigMissing, Problem
 
 USING = Path(__file__).parents[2] / "docs" / "using.md"
 SECRET = "Q7SECRETSECRET"
-KEYS = [(section, key) for section, model in sections().items() for key in model.model_fields]
+KEYS = [(section, key) for section, model in sections().items() for key in fields_of(model)]
 DRIVE = '[[drive]]\nname = "disk1"\npath = "/mnt/disk1"\n'
 
 
@@ -134,6 +134,11 @@ REFUSED = [
     ('[http]\nusername = "me"', "[http] password", "Set username and password, or neither"),
     ('[http]\npassword = "x"', "[http] username", "Set username and password, or neither"),
     ('[state]\npath = "s"', '[state] path = "s"', "Write the whole path"),
+    ('[client.tv]\nuncached = "no"', '[client.tv] uncached = "no"', 'uncached = "wait"'),
+    ('[client.tv]\nkep = "pin"', "[client.tv] kep", 'Did you mean "keep"?'),
+    ('[client.tv]\nimport = "copy"', '[client.tv] import = "copy"', 'import = "link"'),
+    ('[client."a//b"]\nfiles = "all"', "[client.a//b]", "single slashes"),
+    ('[http]\nhosts = "a b"', "[http] hosts", "media.example.org"),
     ('[[drive]]\nname = "a"', "[[drive]] path (drive 1)", 'path = "/mnt/disk1"'),
     ('[[drive]]\npath = "/a"', "[[drive]] name (drive 1)", 'name = "disk1"'),
     (DRIVE + 'mode = "x"', '[[drive]] mode (drive 1) = "x"', 'mode = "rw"'),
@@ -176,7 +181,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_there_is_a_refusal_test_for_each_section() -> None:
-    assert {re.sub(r"\W", "", place.split()[0]) for _, place, _ in REFUSED} >= set(sections())
+    assert {re.sub(r"\W", "", re.split("[ .]", place)[0]) for _, place, _ in REFUSED} >= set(sections())
 
 
 @pytest.mark.parametrize(
@@ -236,9 +241,9 @@ def test_the_environment_goes_before_the_file() -> None:
 
 def test_every_key_can_come_from_the_environment() -> None:
     examples = {key: tomllib.loads(f"x = {example}")["x"] for key, (_, _, example) in documented().items()}
-    singles = {place: value for place, value in examples.items() if place[0] != "drive"}
+    singles = {place: value for place, value in examples.items() if place[0] not in ("drive", *TABLES)}
     environ = {
-        f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, dict) else str(value)
+        f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, dict | list) else str(value)
         for (section, key), value in singles.items()
     }
     config = parse("", None, environ)
@@ -359,7 +364,7 @@ def test_the_documentation_has_each_key_and_no_other() -> None:
 
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_the_documented_default_is_true(section: str, key: str) -> None:
-    field = sections()[section].model_fields[key]
+    field = fields_of(sections()[section])[key]
     default = documented()[section, key][1]
     if field.is_required():
         assert default == "must be given"
@@ -371,7 +376,7 @@ def test_the_documented_default_is_true(section: str, key: str) -> None:
 
 @pytest.mark.parametrize("section", sections())
 def test_the_documented_examples_are_accepted(section: str) -> None:
-    header = "[[drive]]" if section == "drive" else f"[{section}]"
+    header = "[[drive]]" if section == "drive" else f"[{section}.tv]" if section in TABLES else f"[{section}]"
     lines = [f"{key} = {example}" for (of, key), (_, _, example) in documented().items() if of == section]
     assert parse("\n".join([header, *lines])) != parse("")
 

@@ -253,3 +253,20 @@ def test_what_is_recalled_is_as_it_was_last_written(store: Store) -> None:
     store.set_failing(HASH, 1, "gone", retry_at=30.0)
     file = store.file(HASH, 1)
     assert file is not None and file.problem == "gone" and store.url(HASH, 1, 0.0) is None
+
+
+def test_a_store_from_before_downloads_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "debrid.db"
+    with Store(path) as store:
+        store.mark_added_here("ADDED", "a" * 40)
+    db = sqlite3.connect(path)
+    for table in ("downloads", "categories", "tags", "verdicts", "client"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("PRAGMA user_version = 3")
+    db.commit()
+    db.close()
+    with Store(path) as store:
+        assert store.added_here("ADDED") and store.downloads.all() == []
+        store.downloads.add_words("categories", ["tv"])
+    with Store(path) as store:
+        assert store.downloads.words("categories") == ["tv"]

@@ -18,7 +18,7 @@ from vfs.names import Names
 from vfs.namesdb import NamesDb
 from vfs.nodes import Directory
 from vfs.planting import Owner
-from vfs.publish import Offered, Publisher, _placed
+from vfs.publish import Offered, Publisher, placed
 from vfs.reader import Reader
 from vfs.remote import NoLibrary, RemoteBranch
 from vfs.union import Union
@@ -111,8 +111,8 @@ raw_paths = st.lists(components, min_size=1, max_size=3).map(tuple)
 @given(st.lists(raw_paths, max_size=12))
 def test_no_two_files_share_a_path_and_none_lies_inside_another(paths: list[tuple[str, ...]]) -> None:
     files: list[Offered] = [(path, ("torrent", HASH, str(part)), 1, 0) for part, path in enumerate(paths)]
-    placed = [new.path for new in _placed(files)]
-    assert len(placed) == len(files) == len(set(placed))
-    folders = {path[:depth] for path in placed for depth in range(1, len(path))}
-    assert not folders & set(placed)
-    assert all(part not in ("", ".", "..") and "/" not in part for path in placed for part in path)
+    found = [new.path for new in placed(files)]
+    assert len(found) == len(files) == len(set(found))
+    folders = {path[:depth] for path in found for depth in range(1, len(path))}
+    assert not folders & set(found)
+    assert all(part not in ("", ".", "..") and "/" not in part for path in found for part in path)

@@ -1,0 +1,54 @@
+"""Looking at what was downloaded before anybody is told: head and tail through the tree, and ffprobe for films."""
+
+import os
+import threading
+from pathlib import Path
+
+from indexer import media
+from vfs.budget import PROBE, DailyBudget
+from vfs.union import Union
+from vfs.warming import HEAD
+
+_SECONDS = 90.0  # for one file; a slow provider gives a megabyte a second
+_PIECE = 1 << 18
+
+
+class Inspector:
+    """As `debrid.downloads.ports.Inspector`. What it reads is warm for those who come next."""
+
+    def __init__(self, union: Union, budget: DailyBudget, mount: Path) -> None:
+        self._union, self._budget, self._mount = union, budget, mount
+        self._cancel = threading.Event()
+
+    def close(self) -> None:
+        """End what is under way, and look at nothing more."""
+        self._cancel.set()
+
+    def check(self, path: str, kind: str) -> str | None:
+        """What is wrong with the content of a file, None if nothing is. OSError if that cannot be known now."""
+        size = self._union.stat(path).size
+        if not size:
+            return "it is empty" if kind == "video" else None
+        self._read(path, size)
+        return self._probed(path) if kind == "video" else None
+
+    def _read(self, path: str, size: int) -> None:
+        with self._budget.as_work(PROBE):
+            handle = self._union.open(path, os.O_RDONLY)
+            try:
+                for start in sorted({0, max(0, size - HEAD)}):
+                    for offset in range(start, min(start + HEAD, size), _PIECE):
+                        handle.read(min(_PIECE, size - offset), offset)
+            finally:
+                handle.close()
+
+    def _probed(self, path: str) -> str | None:
+        # By the kernel, as the importer will.
+        whole = os.fsencode(self._mount) + b"/" + os.fsencode(path)
+        try:
+            media.probe(whole, seconds=_SECONDS, cancel=self._cancel)
+        except media.NotMedia as reason:
+            return str(reason)
+        except media.ProbeTrouble as trouble:
+            raise OSError(f"{path} cannot be looked at: {trouble}") from None
+        return None
