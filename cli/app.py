@@ -14,6 +14,7 @@ from cli.caching import Caching, cache_gets, cache_posts
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
+from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
@@ -30,6 +31,7 @@ from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from placement.services.reporter import Reporter
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
@@ -93,6 +95,8 @@ class App:
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
+        self.reporter = Reporter(services(config.arr), self.state.failed)
+        closing.callback(self.reporter.close)
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
@@ -211,6 +215,7 @@ class App:
             self.repairs.start()
             self._closing.callback(self.repairs.stop)
         self.pinning.start()
+        self.reporter.start()
         mounted()
 
     def __enter__(self) -> "App":

@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 import platformdirs
 import tomlkit
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -35,6 +33,7 @@ from pydantic_settings import (
 )
 
 from cli import values
+from cli.config_arr import ArrConfig
 from cli.problems import (
     SECRET_KEYS,
     ConfigError,
@@ -46,6 +45,8 @@ from cli.problems import (
     refuse,
     unknown_section,
 )
+from cli.section import Section
+from cli.section import key as _key
 
 _APP = "mediapool"
 # Bytes; with less there is no room for one stream and one reader beside it.
@@ -72,18 +73,6 @@ def _state_folder() -> str:
 
 def _cache_folder() -> str:
     return platformdirs.user_cache_dir(_APP, appauthor=False)
-
-
-def _key(default: Any, meaning: str, example: str | None = None) -> Any:
-    """A key: its default as in TOML (or what computes it), its meaning, an example if there is no default."""
-    given = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(**given, description=meaning, examples=[example])
-
-
-class Section(BaseModel):
-    """What all sections share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
 class MountConfig(Section):
@@ -209,6 +198,7 @@ class Config(BaseSettings):
     cache: CacheConfig = Field(default_factory=CacheConfig)
     http: HttpConfig = Field(default_factory=HttpConfig)
     state: StateConfig = Field(default_factory=StateConfig)
+    arr: tuple[ArrConfig, ...] = ()
     drive: tuple[DriveConfig, ...] = ()
 
     _file: Path | None = PrivateAttr(None)
@@ -378,7 +368,8 @@ def _variable(where: Where) -> str:
 
 def _warnings(config: Config, data: dict[str, Any], file: Path) -> list[str]:
     texts = []
-    held = [key for section in data.values() for key in SECRET_KEYS if isinstance(section, dict) and section.get(key)]
+    parts = [part for section in data.values() for part in (section if isinstance(section, list) else [section])]
+    held = [key for part in parts for key in SECRET_KEYS if isinstance(part, dict) and part.get(key)]
     # Windows shows mode bits that mean nothing.
     if held and os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         texts.append(f"Other users can read the {held[0]} in {file}: chmod 600 {shlex.quote(str(file))}")

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 import tomlkit
 from pydantic.fields import FieldInfo
 
-from cli.config import Config, Section, example_line, parse, read, sections
+from cli.config import Config, example_line, parse, read, sections
 from cli.folders import path_problems
-from cli.problems import ConfigError, Problem
+from cli.problems import LISTS, ConfigError, Problem
+from cli.section import Section
 from cli.sizes import format_size
 
 _DRIVE_HEADER = re.compile(r'\s*\[\[\s*"?drive"?\s*\]\]\s*(#.*)?')
@@ -63,11 +64,11 @@ def render(*, token: str | None = None, drives: Iterable[tuple[str, Path]] = (),
     """The commented configuration: each key with meaning and default; what is given here is not commented."""
     given = {("debrid", "token"): token, ("mount", "path"): None if mount is None else str(mount)}
     models = sections()
-    single = [_section(name, model, given) for name, model in models.items() if name != "drive"]
-    # No drive is the default, so the header of the example is a comment as well.
-    example = "# " + _section("drive", models["drive"], {})
+    single = [_section(name, model, given) for name, model in models.items() if name not in LISTS]
+    # None of them is the default, so the header of an example is a comment as well.
+    examples = ["# " + _section(name, model, {}) for name, model in models.items() if name in LISTS]
     blocks = [_block({"name": name, "path": str(path)}) for name, path in drives]
-    return "\n".join([_INTRODUCTION, *single, example, *blocks])
+    return "\n".join([_INTRODUCTION, *single, *examples, *blocks])
 
 
 def add_drive(
@@ -127,7 +128,7 @@ def name_for(path: Path, taken: Collection[str]) -> str:
 
 
 def _section(name: str, model: type[Section], given: Mapping[tuple[str, str], str | None]) -> str:
-    header = f"[[{name}]]" if name == "drive" else f"[{name}]"
+    header = f"[[{name}]]" if name in LISTS else f"[{name}]"
     lines = [f"{header}  # {model.__doc__}"]
     for key, field in model.model_fields.items():
         lines += _explained(key, field, given.get((name, key)))
