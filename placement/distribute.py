@@ -21,7 +21,8 @@ from placement.drive import Drive
 from placement.expected import Expected, expecting
 from placement.library import Finding, Library
 from placement.librarytree import LibraryTree, place_on
-from placement.linkgroup import lstat
+from placement.identity import FOLDER
+from placement.linkgroup import STAGING, lstat
 from placement.moves import Mover, OnStep, Progress
 from placement.rules import Placement
 from placement.sources import Folder, Found, Writers, look, writers
@@ -294,6 +295,7 @@ class Distribution:
             if os.path.isdir(path):
                 folder = self._folders[path] = Folder(path)
                 closing.callback(folder.close)
+                os.makedirs(os.path.join(path, FOLDER), 0o700, exist_ok=True)
                 closing.callback(_tidy, path)
 
     def _put_back(self, item: Item, drive: Drive | None, report: Report) -> None:
@@ -332,7 +334,7 @@ class Distribution:
 
 def _tidy(path: str) -> None:
     """Remove the folder for copies that putting files back has made."""
-    for folder in (".mediapool/moving", ".mediapool"):
+    for folder in (STAGING, FOLDER):
         with contextlib.suppress(OSError):
             os.rmdir(os.path.join(path, folder))
 

@@ -21,7 +21,7 @@ from placement.sources import Folder
 class Bench:
     """Three drives, the sources "in" and "more", a library and a journal below a folder."""
 
-    def __init__(self, base: Path, *, policy: str = "lus", capacities: Sequence[int | None] = (None,) * 3) -> None:
+    def __init__(self, base: Path, *, policy: str = "rand", capacities: Sequence[int | None] = (None,) * 3) -> None:
         self.base = base
         self.drives: list[Drive] = []
         for number, capacity in enumerate(capacities, 1):
