@@ -16,6 +16,7 @@ from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
 from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.distributed import copies_under_way
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
 from cli.pinning import PINS, PinJobs, pin_posts
@@ -152,7 +153,8 @@ class App:
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         self.relocating = Relocating(
-            union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free
+            *(union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free),
+            copies_under_way(self.state),
         )
         self.relocating.recover()
         union.intents.recover()

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from placement.distributions import Distributions, Item
 from placement.drive import Drive
 from placement.expected import Expected, expecting
+from placement.identity import FOLDER
 from placement.library import Finding, Library
 from placement.librarytree import LibraryTree, place_on
-from placement.identity import FOLDER
 from placement.linkgroup import STAGING, lstat
 from placement.moves import Mover, OnStep, Progress
 from placement.rules import Placement
@@ -67,7 +67,7 @@ class Distribution:
         cancel: threading.Event | None = None,
         progress: Progress | None = None,
         on_step: OnStep | None = None,
-        others: Callable[[], Collection[str]] = tuple,
+        others: Callable[[], Collection[str] | None] = tuple,
     ) -> None:
         """`quiet`: seconds that a file must have been unchanged. The rest is as for `Mover`."""
         self._placement = placement

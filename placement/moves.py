@@ -132,11 +132,12 @@ class Mover:
         progress: Progress | None = None,
         on_step: OnStep | None = None,
         min_free: int = DEFAULT_MIN_FREE,
-        others: Callable[[], Collection[str]] = tuple,
+        others: Callable[[], Collection[str] | None] = tuple,
     ) -> None:
         """`min_free`: the pool's, in bytes, as in `eligible.py`. `on_step` is for tests; it may raise or kill.
 
-        `others`: the tokens of copies that moves of another journal know, which are no strays; may raise OSError.
+        `others`: the tokens of copies that moves of another journal know, which are no strays; None if that cannot
+        be told now, and then no copy is taken for one.
         """
         self._drives = drives
         self._journal = journal
@@ -261,7 +262,10 @@ class Mover:
         with self._lock:
             pending, active = self._journal.pending(), self._tokens | self._left
         ours = [(ident, fields) for ident, fields in pending if fields.get("kind") == KIND]
-        known = active | {fields.get("token") for _, fields in ours} | set(self._others())
+        others = self._others()
+        if others is None:
+            return [], ours, active
+        known = active | {fields.get("token") for _, fields in ours} | set(others)
         return [stray for stray in there if stray[1] not in known], ours, active
 
 

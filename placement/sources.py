@@ -22,8 +22,11 @@ _WRITING = os.O_WRONLY | os.O_RDWR
 class Folder(Drive):
     """A folder that is no drive. It counts as missing when another one stands at its path, as after an unmount."""
 
-    def __init__(self, path: str) -> None:
-        """Open it; DriveError if there is none."""
+    def __init__(self, path: str, config: DriveConfig | None = None, number: int = 0) -> None:
+        """Open it; DriveError if there is none, or if it is a drive.
+
+        `config`, `number`: of the drive that it is going to be, for a plan.
+        """
         try:
             root = Root(path)
         except OSError as error:
@@ -32,7 +35,7 @@ class Folder(Drive):
             raise DriveError("source", path, "it is a drive, of this pool or another", "Name a folder outside of pools")
         # Its inode number tells a mounted folder from its empty mount point.
         identity = Identity(f"folder:{root.key[1]}:{path}", 0, path)
-        super().__init__(DriveConfig(path, path, min_free=0), identity, root, None)
+        super().__init__(config or DriveConfig(path, path, min_free=0), identity, root, None)
 
     def _look(self) -> Root:
         root = self._root
