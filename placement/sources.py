@@ -34,7 +34,7 @@ class Folder(Drive):
         if lstat(root, IDENTITY) is not None:
             raise DriveError("source", path, "it is a drive, of this pool or another", "Name a folder outside of pools")
         # Its inode number tells a mounted folder from its empty mount point.
-        identity = Identity(f"folder:{root.key[1]}:{path}", 0, path)
+        identity = Identity(f"folder:{root.key[1]}:{path}", number, path)
         super().__init__(config or DriveConfig(path, path, min_free=0), identity, root, None)
 
     def _look(self) -> Root:
