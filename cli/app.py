@@ -18,6 +18,7 @@ from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.distributed import copies_under_way
 from cli.healing import CHECKUP, Healing
+from cli.hooks import Hooks, hooks
 from cli.keeping import Keeper, open_names
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
@@ -117,6 +118,7 @@ class App:
                 **pin_posts(self.pinning),
                 **cache_posts(caching),
             },
+            [hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching))],
         )
         closing.callback(self.daemon.close)
         closing.callback(self.check.close)

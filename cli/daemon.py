@@ -10,12 +10,12 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, jsonify, request
 from waitress.server import create_server
 
 from cli.state import Contact
@@ -40,12 +40,19 @@ class PortTaken(Exception):
 class Daemon:
     """Answers commands while the tree is mounted."""
 
-    def __init__(self, address: tuple[str, int], gets: Mapping[str, Get], posts: Mapping[str, Post]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        gets: Mapping[str, Get],
+        posts: Mapping[str, Post],
+        others: Sequence[Blueprint] = (),
+    ) -> None:
         """Listen at once, so that a taken port stops the mount before it begins; raises PortTaken.
 
-        `gets` and `posts`: what answers at which path.
+        `gets` and `posts`: what answers at which path; `others`: routes that see to it themselves who may ask.
         """
         self._token = secrets.token_urlsafe(32)
+        self._others = others
         self._app = self._routes(gets, posts)
         host, port = address
         try:
@@ -68,6 +75,8 @@ class Daemon:
         app = Flask(__name__)
         app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
         app.before_request(self._check)
+        for other in self._others:
+            app.register_blueprint(other)
         for path, get in gets.items():
             app.add_url_rule(path, path, lambda get=get: jsonify(get()))
         for path, post in posts.items():
@@ -75,10 +84,16 @@ class Daemon:
         return app
 
     def _check(self) -> Response | None:
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(given.encode(), self._token.encode()):
+        if request.blueprint in {other.name for other in self._others}:
+            return None
+        if self.is_own(request.headers.get("Authorization", "")):
             return None
         return Response("This address answers the mediapool command only.\n", 401, mimetype="text/plain")
+
+    def is_own(self, authorization: str) -> bool:
+        """Whether this header carries the token of the state folder."""
+        given = authorization.removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), self._token.encode())
 
     def start(self) -> None:
         self._thread.start()

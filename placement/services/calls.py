@@ -110,14 +110,14 @@ class Api:
             return None
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ServiceError(f"{self} answers {path} with something else than JSON: is url right?") from None
 
     def _told(self, content: bytes) -> str:
         """The reason in an answer, ": " before it; "" without one. Such texts may quote the call."""
         try:
             told = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
         first = told[0] if isinstance(told, list) and told else told
         text = first.get("message") or first.get("errorMessage") if isinstance(first, dict) else None

@@ -138,6 +138,8 @@ WRONG = [
     ((400, {}, b'[{"errorMessage": "Path %s is bad"}]' % KEY.encode()), ServiceError, r"400: Path \*\*\* is bad"),
     ((500, {}, b"<html>"), Unreachable, "fails with 500$"),
     ((200, {}, b"<html>welcome</html>"), ServiceError, "something else than JSON"),
+    ((200, {}, b"[" * 100_000), ServiceError, "something else than JSON"),
+    ((500, {}, b"[" * 100_000), Unreachable, "fails with 500$"),
     ((200, {}, b'{"a": 1}'), ServiceError, "unknown way"),
     ((200, {}, b'[{"path": "/x"}]'), ServiceError, "unknown way"),
     ((200, {}, b""), ServiceError, "unknown way"),
