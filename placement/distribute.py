@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 QUIET = 60.0
 # How long, in seconds, a look at who writes is taken as true.
 _FRESH = 5.0
+_TICK = 0.2  # seconds between two looks at whether it is to end
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -129,6 +130,7 @@ class Distribution:
     def ready(self, sources: Sequence[Folder], report: Report, only: Collection[tuple[str, str]] | None = None) -> None:
         """Look for what can be moved now; fills in the rest of `report`. `only`: (source, path) of those wanted."""
         self._folders = {folder.path: folder for folder in sources}
+        self._count()
         files: list[Found] = []
         for source in sources:
             seen = look(source)
@@ -145,6 +147,13 @@ class Distribution:
                 report.waiting.append((_shown(one), reason))
             else:
                 self._files.append(one)
+
+    def _count(self) -> None:
+        """Wait until it is known how much lies on drives with a capacity: else they would seem to be empty."""
+        for drive in self._placement.drives():
+            while drive.usage is not None and drive.present and not self._cancel.is_set():
+                if drive.usage.is_known(_TICK):
+                    break
 
     def _look_for_writers(self) -> None:
         self._writers = writers(self._files)

@@ -202,7 +202,8 @@ class Distributions:
             db.execute(
                 "INSERT INTO failure VALUES (?, ?, ?, ?, 1, ?)"
                 " ON CONFLICT DO UPDATE SET reason = excluded.reason, tries = tries + 1",
-                (*keys, reason, time.time()),
+                # It may quote a path, whose bytes need not be text.
+                (*keys, reason.encode(errors="backslashreplace").decode(), time.time()),
             )
 
     def forget_failure(self, library: str, source: str, path: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from placement.beneath import Root
-from placement.drive import Drive, DriveConfig
+from placement.drive import Drive, DriveConfig, leads_to
 from placement.identity import FOLDER, IDENTITY, DriveError, Identity
 from placement.linkgroup import lstat
 
@@ -40,17 +40,9 @@ class Folder(Drive):
     def _look(self) -> Root:
         root = self._root
         cause = "it is not there any more, or another folder is mounted at its path"
-        if self._closed or root is None or not _leads_to(self.path, root):
+        if self._closed or root is None or not leads_to(self.path, root):
             raise DriveError(self.name, self.path, cause, "Mount it again")
         return root
-
-
-def _leads_to(path: str, root: Root) -> bool:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return False
-    return (found.st_dev, found.st_ino) == root.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,17 @@ def test_names_of_any_bytes(bench: Bench) -> None:
     assert (bench.source / name).read_bytes() == b"content"
 
 
+def test_a_failure_may_be_about_a_name_of_any_bytes(bench: Bench) -> None:
+    bench.put("a")
+    other = os.fsdecode(bytes(bench.base) + b"/\xff")
+    Path(other).write_text("in the way")
+    (bench.library / "a").symlink_to(other)
+    ((_, reason),) = bench.run().failed
+    assert other in reason
+    (failure,) = bench.asked(lambda journal: journal.failures(str(bench.library)))
+    assert failure.reason.endswith("\\udcff there")
+
+
 def test_all_names_of_a_file_go_together(bench: Bench) -> None:
     bench.put("a/one").parent.joinpath("two").hardlink_to(bench.source / "a/one")
     bench.put("b")
@@ -98,6 +109,19 @@ def test_capacities_are_respected(tmp_path: Path) -> None:
         for drive, capacity in (("d1", 40_000), ("d2", 90_000)):
             blocks = [path.lstat().st_blocks for path in (bench.base / drive).rglob("*")]
             assert sum(blocks) * 512 <= capacity
+    finally:
+        bench.close()
+
+
+def test_what_lies_on_a_drive_already_counts_from_the_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, policy="ff", capacities=(60_000, None, None))
+    try:
+        for number in range(300):
+            folder = tmp_path / f"d1/{number}"
+            folder.mkdir()
+        (tmp_path / "d1/299/large").write_bytes(b"x" * 50_000)
+        bench.put("a", b"x" * 20_000)
+        assert found(bench.run()) == {"a": "d2"}
     finally:
         bench.close()
 

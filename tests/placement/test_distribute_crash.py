@@ -1,13 +1,13 @@
 """SIGKILL at every step of distributing and of undoing: the next run goes on, and no byte is lost."""
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributing import Bench
+from killing import in_child, kill, kill_at
 
 from placement import distributions, library
 from placement.moves import BACKWARD, FORWARD
@@ -30,29 +30,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made.put("other", b"other", made.more)
     yield made
     made.close()
-
-
-def in_child(work: Callable[[], object]) -> bool:
-    """Do it in another process; whether that was killed."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill_at(point: tuple[str, str]) -> Callable[[str, str], None]:
-    return lambda *now: kill() if now == point else None
 
 
 def assert_nothing_lost(bench: Bench) -> None:
