@@ -123,7 +123,7 @@ def distributing(
                 quiet=quiet,
                 rate=rate,
                 cancel=closing.enter_context(_ending()),
-                progress=_shown(),
+                progress=_shown(lambda: made.position),
                 others=lambda: {str(record.get("token")) for _, record in Journal(names, "move").pending()},
             )
             yield Distributing(made, journal, folders, library)
@@ -181,14 +181,15 @@ def _ending() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _shown() -> Callable[[str, str, int, int], None]:
+def _shown(position: Callable[[], tuple[int, int]]) -> Callable[[str, str, int, int], None]:
     last = 0.0
 
     def tell(path: str, phase: str, done: int, size: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _LOOK:
             last = time.monotonic()
-            progress(f"{phase} {human_size(done)} of {human_size(size)}: {path}")
+            number, count = position()
+            progress(f"file {number} of {count}: {phase} {human_size(done)} of {human_size(size)}: {path}")
 
     return tell
 
@@ -204,11 +205,12 @@ def number_of(ident: str) -> int | None:
 
 def jobs(config: Config) -> list[dict[str, Any]]:
     """All distribute jobs as plain values, oldest first; sizes in bytes, times in seconds since 1970."""
-    return [_plain(job) for job in _jobs(config)]
+    unfinished = "running" if StateFolder(config.state.path).in_use() else "interrupted"
+    return [_plain(job, unfinished) for job in _jobs(config)]
 
 
-def _plain(job: Job) -> dict[str, Any]:
-    state = "undone" if job.undone and not job.moved else "done" if job.finished else "interrupted"
+def _plain(job: Job, unfinished: str) -> dict[str, Any]:
+    state = "undone" if job.undone and not job.moved else "done" if job.finished else unfinished
     return {**asdict(job), "id": f"{PREFIX}{job.id}", "kind": "distribute", "state": state}
 
 

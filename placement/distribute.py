@@ -81,6 +81,8 @@ class Distribution:
         self._files: list[Found] = []
         self._writers = Writers()
         self._looked = 0.0
+        # Which file of how many is under way.
+        self.position = (0, 0)
         self._mover = Mover(
             lambda: [*placement.drives(), *self._folders.values()],
             journal,
@@ -124,6 +126,7 @@ class Distribution:
             there = lstat(drive.require(), item.path) is not None
             gone = not os.path.lexists(os.path.join(item.source, item.path))
             self._journal.set_state([item.id], "moved" if there and gone else None)
+        self._journal.forget_empty_jobs()
 
     # A run.
 
@@ -196,7 +199,8 @@ class Distribution:
         self.ready(sources, report, only)
         report.job = self._journal.open_job(self._library.path)
         try:
-            for one in self._files:
+            for number, one in enumerate(self._files, 1):
+                self.position = (number, len(self._files))
                 if self._cancel.is_set():
                     report.interrupted = True
                     break
@@ -289,7 +293,8 @@ class Distribution:
         items = list(reversed(self._journal.items("moved", job)))
         with ExitStack() as closing:
             self._open(items, closing)
-            for item in items:
+            for number, item in enumerate(items, 1):
+                self.position = (number, len(items))
                 if self._cancel.is_set():
                     report.interrupted = True
                     return report

@@ -148,6 +148,11 @@ class Distributions:
             db.execute("UPDATE job SET finished = ? WHERE id = ?", (time.time(), job))
             db.execute("DELETE FROM job WHERE id = ? AND NOT EXISTS (SELECT 1 FROM item WHERE job = ?)", (job, job))
 
+    def forget_empty_jobs(self) -> None:
+        """Jobs that were killed before they moved anything are none."""
+        with self._writing() as db:
+            db.execute("DELETE FROM job WHERE NOT EXISTS (SELECT 1 FROM item WHERE job = job.id)")
+
     def jobs(self) -> list[Job]:
         """All jobs, the newest last."""
         rows = self._db.execute(

@@ -382,6 +382,29 @@ def test_undo_without_the_source_does_nothing(bench: Bench) -> None:
 # Interruptions and failures.
 
 
+def test_a_drive_that_runs_full_is_followed_by_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tried = relocation.Relocation._duplicate_running, list[str]()
+
+    def full_once(self: Any) -> None:
+        tried.append(self._target.name)
+        if len(tried) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self)
+
+    monkeypatch.setattr(relocation.Relocation, "_duplicate_running", full_once)
+    bench.put("a")
+    report = bench.run()
+    assert found(report) == {"a": tried[1]} and tried[0] != tried[1] and not report.failed
+    assert len(bench.asked(lambda journal: journal.items("moved"))) == 1
+    bench.assert_tidy()
+
+
+def test_a_killed_job_without_files_is_forgotten(bench: Bench) -> None:
+    bench.asked(lambda journal: journal.open_job("/library"))
+    bench.run()
+    assert bench.asked(lambda journal: journal.jobs()) == []
+
+
 def test_a_cancelled_run_is_whole_and_goes_on(bench: Bench) -> None:
     for number in range(4):
         bench.put(f"f{number}")
