@@ -14,9 +14,12 @@ from cli.caching import Caching, cache_gets, cache_posts
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
 from cli.config import CacheConfig, Config
+from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
+from cli.distributed import copies_under_way
 from cli.downloading import DOWNLOADS, DownloadClient, PinKeeper
 from cli.healing import CHECKUP, Healing
+from cli.hooks import Hooks, hooks
 from cli.inspecting import Inspector
 from cli.keeping import Keeper, open_names
 from cli.pinning import PINS, PinJobs, pin_posts
@@ -33,6 +36,7 @@ from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from placement.services.reporter import Reporter
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
@@ -99,6 +103,8 @@ class App:
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
+        self.reporter = Reporter(services(config.arr), self.state.failed)
+        closing.callback(self.reporter.close)
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
@@ -120,7 +126,10 @@ class App:
                 **cache_posts(caching),
                 **({} if self.client is None else self.client.posts()),
             },
-            [] if self.client is None else [self.client.blueprint()],
+            [
+                hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching)),
+                *([] if self.client is None else [self.client.blueprint()]),
+            ],
         )
         closing.callback(self.daemon.close)
         closing.callback(self.check.close)
@@ -157,7 +166,8 @@ class App:
         self.placement = pool.placing(config, self.drives)
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
         self.relocating = Relocating(
-            union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free
+            *(union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free),
+            copies_under_way(self.state),
         )
         self.relocating.recover()
         union.intents.recover()
@@ -237,6 +247,7 @@ class App:
             self.client.start()
             self._closing.callback(self.client.downloads.stop)
             self._closing.callback(self._inspector.close)
+        self.reporter.start()
         mounted()
 
     def __enter__(self) -> "App":

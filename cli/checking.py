@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from cli import pool
 from cli.config import Config
 from cli.daemon import Post
+from cli.distributed import copies_under_way
 from cli.keeping import open_names
 from cli.options import call
 from cli.state import Contact, StateFolder
@@ -220,7 +221,7 @@ def standing(config: Config, state: StateFolder) -> Iterator[PoolCheck]:
         closing.callback(reader.close)
         placement = pool.placing(config, drives)
         union = Union(branches, RemoteBranch(names, reader), placement, Journal(names, "union"))
-        relocating = Relocating(union, branches, placement, Journal(names, "move"), free)
+        relocating = Relocating(union, branches, placement, Journal(names, "move"), free, copies_under_way(state))
         check = PoolCheck(union, branches, names, Pins(db, names, branches), relocating, str(config.mount.path))
         check.standing = True
         check.problems = [Finding("missing", "", str(one), one.name) for one in found if isinstance(one, DriveError)]

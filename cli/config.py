@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from cli import values
+from cli.config_arr import ArrConfig
 from cli.config_client import ClientConfig
 from cli.problems import (
     SECRET_KEYS,
@@ -202,6 +203,7 @@ class Config(BaseSettings):
     http: HttpConfig = Field(default_factory=HttpConfig)
     state: StateConfig = Field(default_factory=StateConfig)
     client: Annotated[dict[str, ClientConfig], values.ByCategory] = Field(default_factory=dict)
+    arr: tuple[ArrConfig, ...] = ()
     drive: tuple[DriveConfig, ...] = ()
 
     _file: Path | None = PrivateAttr(None)

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from cli.config import Config, example_line, fields_of, parse, read, sections
 from cli.folders import path_problems
-from cli.problems import TABLES, ConfigError, Problem
+from cli.problems import LISTS, TABLES, ConfigError, Problem
 from cli.section import Section
 from cli.sizes import format_size
 
@@ -64,9 +64,10 @@ def render(*, token: str | None = None, drives: Iterable[tuple[str, Path]] = (),
     """The commented configuration: each key with meaning and default; what is given here is not commented."""
     given = {("debrid", "token"): token, ("mount", "path"): None if mount is None else str(mount)}
     models = sections()
-    single = [_section(name, model, given) for name, model in models.items() if name not in ("drive", *TABLES)]
+    several = {*TABLES, *LISTS}
+    single = [_section(name, model, given) for name, model in models.items() if name not in several]
     # None of them is the default, so the header of an example is a comment as well.
-    examples = ["# " + _section(name, models[name], {}) for name in (*TABLES, "drive")]
+    examples = ["# " + _section(name, model, {}) for name, model in models.items() if name in several]
     blocks = [_block({"name": name, "path": str(path)}) for name, path in drives]
     return "\n".join([_INTRODUCTION, *single, *examples, *blocks])
 
@@ -128,7 +129,7 @@ def name_for(path: Path, taken: Collection[str]) -> str:
 
 
 def _section(name: str, model: type[Section], given: Mapping[tuple[str, str], str | None]) -> str:
-    header = f"[[{name}]]" if name == "drive" else f"[{name}.tv]" if name in TABLES else f"[{name}]"
+    header = f"[[{name}]]" if name in LISTS else f"[{name}.tv]" if name in TABLES else f"[{name}]"
     lines = [f"{header}  # {model.__doc__}"]
     for key, field in fields_of(model).items():
         lines += _explained(key, field, given.get((name, key)))

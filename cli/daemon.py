@@ -93,10 +93,14 @@ class Daemon:
     def _check(self) -> Response | None:
         if request.blueprint in {other.name for other in self._others}:
             return None
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if hmac.compare_digest(given.encode(), self._token.encode()):
+        if self.is_own(request.headers.get("Authorization", "")):
             return None
         return Response("This address answers the mediapool command only.\n", 401, mimetype="text/plain")
+
+    def is_own(self, authorization: str) -> bool:
+        """Whether this header carries the token of the state folder."""
+        given = authorization.removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), self._token.encode())
 
     def start(self) -> None:
         self._thread.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 import ffmpeg
 
 from indexer.hashing import hash_file
+from indexer.media import NotMedia, ProbeTrouble, probe
 
 _MIB = 1 << 20
 # Name and capacity in bytes of each sample drive.
@@ -72,7 +73,10 @@ def check_remote(stage: Stage) -> str:
     expected, found = hash_file(source), hash_file(shown)
     if expected != found:
         raise CheckFailed(f"{shown} has hash {found}, its source has {expected}")
-    length = float(ffmpeg.probe(str(shown), timeout=60)["format"]["duration"])
+    try:
+        length = probe(os.fsencode(shown), seconds=60).seconds or 0.0
+    except (NotMedia, ProbeTrouble) as error:
+        raise CheckFailed(f"ffprobe does not understand {shown}: {error.reason}") from error
     seconds = CLIPS[0][2]
     if not seconds - 1 < length < seconds + 1:
         raise CheckFailed(f"ffprobe finds {length} seconds in {shown}, not {seconds}")

@@ -150,10 +150,6 @@ def _check(stage: Stage) -> None:
             say(f"ok: {check(stage)}")
         except (CheckFailed, OSError) as error:
             fail(f"{check.__name__.replace('_', ' ')}: {error}")
-        except ffmpeg.Error as error:
-            fail(
-                f"{check.__name__.replace('_', ' ')}: ffprobe: {(error.stderr or b'').decode(errors='replace')[-300:]}"
-            )
 
 
 def _stay(stage: Stage, config: Path) -> None:

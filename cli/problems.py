@@ -11,9 +11,11 @@ import tomlkit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-SECRET_KEYS = frozenset({"token", "password"})
+SECRET_KEYS = frozenset({"token", "password", "api_key"})
 # Sections whose header has a name of the user's: [client.tv].
 TABLES = frozenset({"client"})
+# Sections that there may be several of.
+LISTS = frozenset({"arr", "drive"})
 # Someone who pastes a token into the wrong key must not find it in a log either.
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80
@@ -116,9 +118,9 @@ def _title(where: Where) -> str:
     """As the place is written in TOML; the second drive's path is `[[drive]] path (drive 2)`."""
     if not where:
         return ""
-    brackets = f"[[{where[0]}]]" if where[0] == "drive" else f"[{where[0]}]"
+    brackets = f"[[{where[0]}]]" if where[0] in LISTS else f"[{where[0]}]"
     number = next((part for part in where if isinstance(part, int)), None)
     keys = [part for part in where[1:] if isinstance(part, str)]
     if where[0] in TABLES and keys:
         brackets = f"[{where[0]}.{keys.pop(0)}]"
-    return " ".join([brackets, *keys, *([] if number is None else [f"(drive {number + 1})"])])
+    return " ".join([brackets, *keys, *([] if number is None else [f"({where[0]} {number + 1})"])])

@@ -32,6 +32,8 @@ class StateFolder:
         self.catalog = path / "catalog.db"
         self.marks = path / "catalog.marks"
         self.budget = path / "budget.json"
+        self.distribute = path / "distribute.db"
+        self.failed = path / "failed.json"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"
         self._lock = path / "lock"

@@ -122,6 +122,13 @@ def _token(value: object) -> object:
     return text
 
 
+def _api_key(value: object) -> object:
+    text = _secret(value)
+    if not isinstance(text, str) or not text.isascii() or " " in text:
+        raise refuse("It is no api key.", "Copy it from Settings, General of that program.", hide=True)
+    return text
+
+
 def split_address(listen: str) -> tuple[str, int]:
     """Host and port of "host:port" or "[IPv6]:port"; ValueError if it is neither."""
     parts = urlsplit(f"//{listen}")
@@ -184,4 +191,6 @@ Url = Annotated[str, BeforeValidator(_url)]
 Listen = Annotated[str, BeforeValidator(_listen)]
 Username = Annotated[str | None, BeforeValidator(_secret)]
 Password = Annotated[SecretStr | None, BeforeValidator(_secret)]
+Title = Annotated[str | None, BeforeValidator(_unless(None, _name))]
+ApiKey = Annotated[SecretStr, BeforeValidator(_api_key)]
 Token = Annotated[SecretStr | None, BeforeValidator(_token)]

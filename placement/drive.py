@@ -175,7 +175,7 @@ class Drive:
         if self._closed:
             raise DriveError(self.name, self.path, "it is closed", "Mount the pool again")
         root = self._root
-        if root is not None and _leads_to(self.path, root):
+        if root is not None and leads_to(self.path, root):
             _identify(self.config, root, self._identity)
             return root
         return _found(self.config, self._identity)[0]
@@ -186,7 +186,8 @@ def _kept(problem: DriveError) -> DriveError:
     return DriveError(problem.name, problem.path, problem.cause, problem.remedy)
 
 
-def _leads_to(path: str, root: Root) -> bool:
+def leads_to(path: str, root: Root) -> bool:
+    """Whether `path` still leads to the folder that is open as `root`."""
     try:
         found = os.stat(path)
     except OSError:

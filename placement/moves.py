@@ -17,7 +17,7 @@ import contextlib
 import errno
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
@@ -132,12 +132,18 @@ class Mover:
         progress: Progress | None = None,
         on_step: OnStep | None = None,
         min_free: int = DEFAULT_MIN_FREE,
+        others: Callable[[], Collection[str] | None] = tuple,
     ) -> None:
-        """`min_free`: the pool's, in bytes, as in `eligible.py`. `on_step` is for tests; it may raise or kill."""
+        """`min_free`: the pool's, in bytes, as in `eligible.py`. `on_step` is for tests; it may raise or kill.
+
+        `others`: the tokens of copies that moves of another journal know, which are no strays; None if that cannot
+        be told now, and then no copy is taken for one.
+        """
         self._drives = drives
         self._journal = journal
         self._on_step = on_step or (lambda name, when: None)
         self._min_free = min_free
+        self._others = others
         self._endings = Endings(journal.end, self._step)
         hear = progress or (lambda path, phase, done, size: None)
         self._tools = Tools(tree or StillTree(), journal, self._endings, self._step, hear, self._leave)
@@ -256,7 +262,10 @@ class Mover:
         with self._lock:
             pending, active = self._journal.pending(), self._tokens | self._left
         ours = [(ident, fields) for ident, fields in pending if fields.get("kind") == KIND]
-        known = active | {fields.get("token") for _, fields in ours}
+        others = self._others()
+        if others is None:
+            return [], ours, active
+        known = active | {fields.get("token") for _, fields in ours} | set(others)
         return [stray for stray in there if stray[1] not in known], ours, active
 
 

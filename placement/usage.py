@@ -53,6 +53,16 @@ class Usage:
             self._start_if_due()
             return max(0, self._counted + self._since)
 
+    def is_known(self, seconds: float) -> bool:
+        """Whether no first walk is under way any more, waiting `seconds` for that; OSError as for `bytes`."""
+        self.bytes()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+        with self._lock:
+            return self._complete or self._thread is None or not self._thread.is_alive()
+
     def placed(self, delta: int) -> None:
         """Count `delta` bytes more (or less) until the next walk sees them."""
         with self._lock:

@@ -9,7 +9,7 @@ Lock order: one file moves at a time (`_moving`); then, from the engine, path lo
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from placement.drive import Drive
@@ -35,9 +35,18 @@ class Relocating:
     """Moves files of the mounted tree between its drives. `placement.moves.LiveTree` for the engine."""
 
     def __init__(
-        self, union: Union, drives: Sequence[LocalBranch], placement: Place, journal: Journal, min_free: int
+        self,
+        union: Union,
+        drives: Sequence[LocalBranch],
+        placement: Place,
+        journal: Journal,
+        min_free: int,
+        others: Callable[[], Collection[str] | None] = tuple,
     ) -> None:
-        """`min_free`: bytes the pool keeps free on each drive; takes over `make_room` of these drives."""
+        """`min_free`: bytes the pool keeps free on each drive; `others` as for `Mover`.
+
+        Takes over `make_room` of these drives.
+        """
         self._union = union
         self._placement = placement
         self._min_free = min_free
@@ -45,7 +54,12 @@ class Relocating:
         self._moving = PathLocks()
         self._waiting: frozenset[str] = frozenset()
         self.mover = Mover(
-            lambda: [branch.drive for branch in drives], journal, self, on_step=_crash_point, min_free=min_free
+            lambda: [branch.drive for branch in drives],
+            journal,
+            self,
+            on_step=_crash_point,
+            min_free=min_free,
+            others=others,
         )
         union.lookup.checks.append(self.check)
         for branch in drives:

@@ -11,11 +11,12 @@ import pytest
 
 from cli import config as config_module
 from cli.config import Config, example_line, fields_of, find, load, parse, sections
-from cli.problems import TABLES, ConfigError, ConfigMissing, Problem
+from cli.problems import LISTS, TABLES, ConfigError, ConfigMissing, Problem
 
 USING = Path(__file__).parents[2] / "docs" / "using.md"
 SECRET = "Q7SECRETSECRET"
 KEYS = [(section, key) for section, model in sections().items() for key in fields_of(model)]
+ARR = '[[arr]]\nkind = "sonarr"\nurl = "http://127.0.0.1:8989"\n'
 DRIVE = '[[drive]]\nname = "disk1"\npath = "/mnt/disk1"\n'
 
 
@@ -141,6 +142,11 @@ REFUSED = [
     ('[http]\nhosts = "a b"', "[http] hosts", "media.example.org"),
     ('[[drive]]\nname = "a"', "[[drive]] path (drive 1)", 'path = "/mnt/disk1"'),
     ('[[drive]]\npath = "/a"', "[[drive]] name (drive 1)", 'name = "disk1"'),
+    (ARR, "[[arr]] api_key (arr 1)", 'api_key = "YOUR-API-KEY"'),
+    (ARR + 'api_key = "two words"', "[[arr]] api_key (arr 1)", "Settings, General"),
+    (ARR + 'api_key = ""', "[[arr]] api_key (arr 1)", "Settings, General"),
+    (ARR.replace("sonarr", "plex") + 'api_key = "x"', '[[arr]] kind (arr 1) = "plex"', 'kind = "sonarr"'),
+    (ARR.replace("http://", "") + 'api_key = "x"', "[[arr]] url (arr 1)", "https://"),
     (DRIVE + 'mode = "x"', '[[drive]] mode (drive 1) = "x"', 'mode = "rw"'),
     (DRIVE + 'capacity = "all"', '[[drive]] capacity (drive 1) = "all"', '"10GiB"'),
     (DRIVE + 'min_free = "all"', '[[drive]] min_free (drive 1) = "all"', '"10GiB"'),
@@ -198,6 +204,9 @@ def test_there_is_a_refusal_test_for_each_section() -> None:
         f'[http]\npassword = ["{SECRET}"]',
         f'[debrid]\ntoken = "{SECRET}',
         f'[debrid]\ntoken = {{ value = "{SECRET}" }}',
+        f'[[arr]]\nkind = "sonarr"\nurl = "http://me:{SECRET}@host"',
+        f'{ARR}api_key = "{SECRET} x"',
+        f'{ARR}api_key = ["{SECRET}"]',
     ],
 )
 def test_errors_never_show_a_secret(text: str) -> None:
@@ -210,7 +219,9 @@ def test_errors_never_show_a_secret(text: str) -> None:
 
 
 def test_a_configuration_never_shows_a_secret() -> None:
-    config = parse(f'[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"')
+    config = parse(
+        f'{ARR}api_key = "{SECRET}"\n[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"'
+    )
     for text in (
         str(config),
         repr(config),
@@ -241,7 +252,7 @@ def test_the_environment_goes_before_the_file() -> None:
 
 def test_every_key_can_come_from_the_environment() -> None:
     examples = {key: tomllib.loads(f"x = {example}")["x"] for key, (_, _, example) in documented().items()}
-    singles = {place: value for place, value in examples.items() if place[0] not in ("drive", *TABLES)}
+    singles = {place: value for place, value in examples.items() if place[0] not in (*LISTS, *TABLES)}
     environ = {
         f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, dict | list) else str(value)
         for (section, key), value in singles.items()
@@ -331,6 +342,7 @@ def test_a_file_of_windows(tmp_path: Path) -> None:
         (0o644, f'[debrid]\ntoken = "{SECRET}"', True),
         (0o640, f'[http]\nusername = "x"\npassword = "{SECRET}"', True),
         (0o600, f'[debrid]\ntoken = "{SECRET}"', False),
+        (0o644, f'{ARR}api_key = "{SECRET}"', True),
         (0o644, '[debrid]\ntoken = ""', False),
         (0o644, DRIVE, False),
     ],
@@ -376,7 +388,7 @@ def test_the_documented_default_is_true(section: str, key: str) -> None:
 
 @pytest.mark.parametrize("section", sections())
 def test_the_documented_examples_are_accepted(section: str) -> None:
-    header = "[[drive]]" if section == "drive" else f"[{section}.tv]" if section in TABLES else f"[{section}]"
+    header = f"[[{section}]]" if section in LISTS else f"[{section}.tv]" if section in TABLES else f"[{section}]"
     lines = [f"{key} = {example}" for (of, key), (_, _, example) in documented().items() if of == section]
     assert parse("\n".join([header, *lines])) != parse("")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cli.config import fields_of, has_default, load, parse, sections
 from cli.config_file import add_drive, name_for, remove_drive, render, write_template
-from cli.problems import TABLES, ConfigError, ConfigMissing
+from cli.problems import LISTS, TABLES, ConfigError, ConfigMissing
 
 COMMENTED = """\
 # my pool
@@ -59,9 +59,9 @@ def test_the_template_says_nothing_but_defaults() -> None:
 
 
 def test_each_key_of_the_template_shows_its_default() -> None:
-    shown = tomllib.loads(re.sub(r"^# (\w+ = .+|\[\[drive]].*|\[\w+\.tv].*)$", r"\1", render(), flags=re.MULTILINE))
+    shown = tomllib.loads(re.sub(r"^# (\w+ = .+|\[\[\w+]].*|\[\w+\.tv].*)$", r"\1", render(), flags=re.MULTILINE))
     for section, model in sections().items():
-        values = shown[section][0] if section == "drive" else shown[section]
+        values = shown[section][0] if section in LISTS else shown[section]
         values = values["tv"] if section in TABLES else values
         assert list(values) == list(fields_of(model))
         for key, field in fields_of(model).items():

@@ -14,6 +14,7 @@ from mounting import ROOT, wait_for
 
 from cli import demo
 from cli.demo import CheckFailed, Stage, check_link, check_remote, check_rename, check_write, make_clip
+from indexer.media import MediaFacts
 
 pytestmark = pytest.mark.mount
 
@@ -99,7 +100,7 @@ def test_wrong_remote_bytes_are_noticed(stage: Stage) -> None:
 
 
 def test_a_short_remote_file_is_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.ffmpeg, "probe", lambda *_, **__: {"format": {"duration": "3.0"}})
+    monkeypatch.setattr(demo, "probe", lambda *_, **__: MediaFacts("matroska,webm", 3.0, ()))
     with pytest.raises(CheckFailed, match="ffprobe finds 3.0 seconds"):
         check_remote(stage)
 

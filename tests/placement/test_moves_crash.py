@@ -2,11 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import in_child, kill_at
 from moving import MemoryJournal, Pool, SqliteJournal
 
 from placement.linkgroup import STAGING
@@ -51,31 +52,6 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     (made.two / "media").mkdir()
     yield made
     made.close()
-
-
-def kill_at(point: Point) -> Callable[[str, str], None]:
-    def hook(*now: str) -> None:
-        if now == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return hook
-
-
-def in_child(work: Callable[[], object]) -> bool:
-    """Do it in another process; whether that was killed."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    return False
 
 
 def crash_moving(pool: Pool, point: Point) -> None:
