@@ -17,6 +17,7 @@ from cli.config import CacheConfig, Config
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
+from cli.knowing import PoolKnowledge
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
 from debrid.budget import Allowance
@@ -30,6 +31,7 @@ from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from placement.telling import Teller
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
@@ -145,8 +147,10 @@ class App:
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         remote.reading = self.budget.reading
         self.budget.busy = lambda: self.reader.stats().waiting > 0
-        self.placement = pool.placing(config, self.drives)
+        self.placement = pool.placing(config, self.drives, PoolKnowledge(self.drives, self.names))
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
+        teller = Teller(lambda path: self.placement.rule_for(path).match)
+        union.place_file, union.tell = self.placement.place_file, teller.tell
         self.relocating = Relocating(
             union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free
         )
@@ -235,7 +239,7 @@ class App:
         """Where a new file at `path` would go, in words."""
         verdicts = sorted((one for one in self.placement.explain(path) if one.rank), key=lambda one: one.rank or 0)
         order = ", ".join(one.drive.name for one in verdicts) or "no drive"
-        return f"a new file here would go to {order} (policy {self.placement.policy})"
+        return f"a new file here would go to {order} ({self.placement.describe(path)})"
 
     # What the daemon tells.
 
@@ -277,7 +281,7 @@ class App:
             about = self.about.describe(path)
         verdicts = self.placement.explain(path, size)
         drives = [{"drive": one.drive.name, "rank": one.rank, "reason": one.reason} for one in verdicts]
-        return {"path": path, "about": about, "drives": drives}
+        return {"path": path, "about": about, "rule": self.placement.describe(path), "drives": drives}
 
     def prune(self, hashes: list[str] | None, dry_run: bool) -> list[dict[str, Any]]:
         """What `mediapool debrid prune` does, as `debrid.pruning.prune`."""

@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 import tomlkit
 from pydantic.fields import FieldInfo
 
-from cli.config import Config, Section, example_line, parse, read, sections
+from cli.config import Config, example_line, parse, read, sections
 from cli.folders import path_problems
 from cli.problems import ConfigError, Problem
+from cli.section import Section
 from cli.sizes import format_size
 
 _DRIVE_HEADER = re.compile(r'\s*\[\[\s*"?drive"?\s*\]\]\s*(#.*)?')

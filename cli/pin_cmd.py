@@ -1,6 +1,5 @@
 """`mediapool pin`, `unpin` and `download`: local copies of remote files, and ordinary files in their place."""
 
-import glob
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.config import Config
-from cli.options import call, config_option, inside, load, mounted
+from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import (
     confirm,
     dry_run_option,
@@ -84,7 +83,7 @@ def download(paths: tuple[str, ...], config_file: Path | None, dry_run: bool, ye
 def _run(goal: str, words: Sequence[str], config: Config, question: str, options: tuple[bool, bool, bool]) -> None:
     dry_run, yes, as_json = options
     contact = mounted(config)
-    wanted = {"goal": goal, "paths": [inside(config, path) for path in _expanded(words)]}
+    wanted = {"goal": goal, "paths": [inside(config, path) for path in expanded(words)]}
     answers = call(contact, f"{PINS}/ask", {**wanted, "dry_run": True})
     work = [answer for answer in answers if answer["state"] not in (*_IDLE, "failed")]
     if work and not dry_run:
@@ -98,19 +97,6 @@ def _run(goal: str, words: Sequence[str], config: Config, question: str, options
         _show(goal, answers, dry_run)
     if any(answer["problem"] for answer in answers):
         raise SystemExit(1)
-
-
-def _expanded(words: Sequence[str]) -> list[str]:
-    """The paths that the words mean: patterns that the shell left, and a list on the standard input for "-"."""
-    found: list[str] = []
-    for word in words:
-        if word == "-":
-            found += [line for line in sys.stdin.read().replace("\0", "\n").split("\n") if line]
-        elif glob.has_magic(word) and not Path(word).exists():
-            found += sorted(glob.glob(word, recursive=True)) or [word]
-        else:
-            found.append(word)
-    return found
 
 
 def _watched(contact: Contact, answers: Sequence[Answer], quiet: bool) -> list[Answer]:

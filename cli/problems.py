@@ -15,6 +15,8 @@ SECRET_KEYS = frozenset({"token", "password"})
 # Someone who pastes a token into the wrong key must not find it in a log either.
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80
+# Sections that may stand several times, and how one of them is called.
+_REPEATED = {"drive": "drive", "placement.rule": "rule"}
 
 Where = tuple[str | int, ...]
 # For each section its keys, and for each key a line that is right.
@@ -93,7 +95,7 @@ def _problem(details: ErrorDetails, known: Known, notes: Mapping[Where, str]) ->
 
 
 def _unknown(where: Where, known: Known, note: str = "") -> Problem:
-    names = list(known) if len(where) == 1 else list(known[str(where[0])])
+    names = list(known) if len(where) == 1 else list(known[_section(where)])
     kind = "section" if len(where) == 1 else "key"
     near = difflib.get_close_matches(str(where[-1]), names, n=1)
     remedy = f'Did you mean "{near[0]}"?' if near else f"Remove it. Known here: {', '.join(names)}."
@@ -106,15 +108,23 @@ def unknown_section(section: str, known: Known, note: str) -> Problem:
 
 
 def _example(where: Where, known: Known) -> str:
-    section = known.get(str(where[0]), {})
+    section = known.get(_section(where), {})
     return section.get(str(where[-1]), f"[{where[0]}] with its keys: {', '.join(section)}")
+
+
+def _section(where: Where) -> str:
+    """The section that a place lies in: "placement.rule" for what is in a rule, else its first part."""
+    return "placement.rule" if where[:2] == ("placement", "rule") and len(where) > 2 else str(where[0])
 
 
 def _title(where: Where) -> str:
     """As the place is written in TOML; the second drive's path is `[[drive]] path (drive 2)`."""
     if not where:
         return ""
-    brackets = f"[[{where[0]}]]" if where[0] == "drive" else f"[{where[0]}]"
+    tables = _section(where)
+    brackets = f"[[{tables}]]" if tables in _REPEATED else f"[{tables}]"
     number = next((part for part in where if isinstance(part, int)), None)
-    keys = [part for part in where[1:] if isinstance(part, str)]
-    return " ".join([brackets, *keys, *([] if number is None else [f"(drive {number + 1})"])])
+    keys = [part for part in where[tables.count(".") + 1 :] if isinstance(part, str)]
+    return " ".join(
+        [brackets, *keys, *([] if number is None else [f"({_REPEATED.get(tables, 'entry')} {number + 1})"])]
+    )

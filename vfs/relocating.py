@@ -9,6 +9,7 @@ Lock order: one file moves at a time (`_moving`); then, from the engine, path lo
 import errno
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -16,6 +17,7 @@ from placement.drive import Drive
 from placement.eligible import measure
 from placement.linkgroup import find_names, lstat
 from placement.moves import Journal, Mover
+from placement.relocation import Moved
 from vfs.attr import Attr
 from vfs.branch import Branch, error
 from vfs.crashpoints import reach
@@ -43,6 +45,8 @@ class Relocating:
         self._min_free = min_free
         self._branches = {branch.drive.id: branch for branch in drives}
         self._moving = PathLocks()
+        # How many files have left a drive because it was full, by its id.
+        self._gone: Counter[str] = Counter()
         self._waiting: frozenset[str] = frozenset()
         self.mover = Mover(
             lambda: [branch.drive for branch in drives], journal, self, on_step=_crash_point, min_free=min_free
@@ -79,24 +83,32 @@ class Relocating:
 
         Returns when writing may be tried again; raises `cause` if no drive takes the file.
         """
-        with self._moving(str(handle.ino)):
-            if handle.branch is not full:
-                return  # another writer of the file was first
+        # One file of a drive after the other: mostly the first that goes makes room for all the others.
+        before = self._gone[full.drive.id]
+        with self._moving(full.drive.id):
+            if handle.branch is not full or self._gone[full.drive.id] != before:
+                return  # another writer of the file was first, or somebody else's file has gone
             path = _path_of(handle, full.drive)
             if path is None:
                 raise cause
-            for target in self._targets(path, os.fstat(handle.fd).st_size, wanted, full.drive):
+            for attempt, target in enumerate(self._targets(path, os.fstat(handle.fd).st_size, wanted, full.drive), 1):
                 try:
                     moved = self.mover.move(full.drive, path, target, reserve=wanted)
                 except OSError as refusal:
-                    log.info("%s", refusal)
+                    self._union.tell("moved", path, target, attempt, refusal.strerror or str(refusal), full.drive.name)
                     continue
-                log.info("%s is full: moved %s to %s", full.drive.name, ", ".join(moved.paths), target.name)
-                if moved.waiting:
-                    self._waiting |= frozenset(moved.paths)
+                for name in moved.paths:
+                    self._union.tell("moved", name, target, attempt, "", full.drive.name)
+                self.note_waiting(moved)
+                self._gone[full.drive.id] += 1
                 return
             log.warning("%s is full, and no other drive takes %s with %d bytes more", full.drive.name, path, wanted)
             raise cause
+
+    def note_waiting(self, moved: Moved) -> None:
+        """Block the names of a move that could not be brought to its end, until the drive is back."""
+        if moved.waiting:
+            self._waiting |= frozenset(moved.paths)
 
     def _targets(self, path: str, size: int, wanted: int, full: Drive) -> list[Drive]:
         """Drives for the file, best first; those that it could double on before those it would soon fill too."""

@@ -125,6 +125,13 @@ REFUSED = [
     ('[debrid]\ntoken = "two words"', "[debrid] token", "https://real-debrid.com/apitoken"),
     ("[debrid]\ntoken = 5", "[debrid] token", "in quotes"),
     ('[placement]\npolicy = "best"', '[placement] policy = "best"', 'policy = "pfrd"'),
+    ('[[placement.rule]]\npolicy = "best"', '[[placement.rule]] policy (rule 1) = "best"', "there are: ff"),
+    ('[[placement.rule]]\nmatch = "../x"', '[[placement.rule]] match (rule 1) = "../x"', "relative to the tree"),
+    ('[[placement.rule]]\nkeep_together = "x"', "[[placement.rule]] keep_together", 'together = "season"'),
+    ('[[placement.rule]]\npolcy = "ff"', "[[placement.rule]] polcy (rule 1)", 'Did you mean "policy"?'),
+    ('[[placement.rule]]\ntier = "a"\ndrives = ["b"]', '[[placement.rule]] tier (rule 1) = "a"', "Name one"),
+    ('[[placement.rule]]\ndrives = ["b"]', '[[placement.rule]] drives (rule 1) = "b"', "The drives are: none."),
+    ("[placement]\nrule = 5", "[placement] rule = 5", "rule = []"),
     ('[placement]\nmin_free = "much"', '[placement] min_free = "much"', '"10GiB"'),
     ('[cache]\nsize = "0"', '[cache] size = "0"', "larger value"),
     ('[cache]\nmemory = "1 QB"', '[cache] memory = "1 QB"', '"10GiB"'),
@@ -238,7 +245,7 @@ def test_every_key_can_come_from_the_environment() -> None:
     examples = {key: tomllib.loads(f"x = {example}")["x"] for key, (_, _, example) in documented().items()}
     singles = {place: value for place, value in examples.items() if place[0] != "drive"}
     environ = {
-        f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, dict) else str(value)
+        f"MEDIAPOOL_{section}__{key}".upper(): json.dumps(value) if isinstance(value, (dict, list)) else str(value)
         for (section, key), value in singles.items()
     }
     config = parse("", None, environ)
