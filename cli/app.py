@@ -18,6 +18,7 @@ from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
 from cli.knowing import PoolKnowledge
+from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
 from debrid.budget import Allowance
@@ -31,6 +32,9 @@ from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from placement.jobs import Jobs
+from placement.purposes import Pool
+from placement.running import MoveJobs
 from placement.telling import Teller
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
@@ -105,6 +109,7 @@ class App:
                 CHECKUP: self.healing.state,
                 PINS: self.pinning.state,
                 **cache_gets(caching),
+                **job_gets(self.moves),
             },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
@@ -113,6 +118,7 @@ class App:
                 **self.healing.posts(),
                 **pin_posts(self.pinning),
                 **cache_posts(caching),
+                **job_posts(self.moves),
             },
         )
         closing.callback(self.daemon.close)
@@ -163,6 +169,8 @@ class App:
         self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
+        self.moves = MoveJobs(Jobs(self.state.jobs), Pool(lambda: self.drives, self.placement), self.relocating)
+        self._closing.callback(self.moves.close)
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
@@ -215,6 +223,7 @@ class App:
             self.repairs.start()
             self._closing.callback(self.repairs.stop)
         self.pinning.start()
+        self.moves.start()
         mounted()
 
     def __enter__(self) -> "App":

@@ -41,6 +41,13 @@ def human_time(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
+def human_duration(seconds: float) -> str:
+    """`seconds` for people, as in "2 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def printable(value: object) -> str:
     """`value` as text in which control characters and undecodable bytes are escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))

@@ -6,6 +6,7 @@ import click
 
 from cli import config as configuration
 from cli import config_file as files
+from cli import move_cmd
 from cli import pool as drives
 from cli.check_cmd import check
 from cli.options import ask, config_option, load
@@ -129,5 +130,7 @@ def _remind(config: configuration.Config) -> None:
 
 pool.add_command(restore_names)
 pool.add_command(check)
+for move in move_cmd.commands:
+    pool.add_command(move)
 
 commands = [pool]

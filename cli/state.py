@@ -32,6 +32,7 @@ class StateFolder:
         self.catalog = path / "catalog.db"
         self.marks = path / "catalog.marks"
         self.budget = path / "budget.json"
+        self.jobs = path / "jobs.db"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"
         self._lock = path / "lock"

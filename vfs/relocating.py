@@ -10,8 +10,9 @@ import errno
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from threading import Event
 
 from placement.drive import Drive
 from placement.eligible import measure
@@ -45,11 +46,20 @@ class Relocating:
         self._min_free = min_free
         self._branches = {branch.drive.id: branch for branch in drives}
         self._moving = PathLocks()
+        # Of the moves that were asked for: the names of the file, what ends it, and who hears how far it is.
+        self._names: dict[str, Sequence[str]] = {}
+        self._asked: dict[str, Event] = {}
+        self._progress: dict[str, Callable[[str, int, int], None]] = {}
         # How many files have left a drive because it was full, by its id.
         self._gone: Counter[str] = Counter()
         self._waiting: frozenset[str] = frozenset()
         self.mover = Mover(
-            lambda: [branch.drive for branch in drives], journal, self, on_step=_crash_point, min_free=min_free
+            lambda: [branch.drive for branch in drives],
+            journal,
+            self,
+            progress=self._tell_progress,
+            on_step=_crash_point,
+            min_free=min_free,
         )
         union.lookup.checks.append(self.check)
         for branch in drives:
@@ -84,8 +94,11 @@ class Relocating:
         Returns when writing may be tried again; raises `cause` if no drive takes the file.
         """
         # One file of a drive after the other: mostly the first that goes makes room for all the others.
-        before = self._gone[full.drive.id]
-        with self._moving(full.drive.id):
+        before, key = self._gone[full.drive.id], _key(full.drive, os.fstat(handle.fd).st_ino)
+        if asked := self._asked.get(key):
+            # It is on its way already, but perhaps slowly, and to a drive without room for what is being written.
+            asked.set()
+        with self._moving(full.drive.id, key):
             if handle.branch is not full or self._gone[full.drive.id] != before:
                 return  # another writer of the file was first, or somebody else's file has gone
             path = _path_of(handle, full.drive)
@@ -102,8 +115,59 @@ class Relocating:
                 self.note_waiting(moved)
                 self._gone[full.drive.id] += 1
                 return
+            if before and cause.errno == errno.ENOSPC and handle.room() > wanted:
+                return  # room was made in the moment before this was called
             log.warning("%s is full, and no other drive takes %s with %d bytes more", full.drive.name, path, wanted)
             raise cause
+
+    # Moves that somebody asked for: what `placement.running.Moving` describes.
+
+    def move_file(
+        self,
+        drive: Drive,
+        names: Sequence[str],
+        target: Drive,
+        *,
+        cancel: Event,
+        rate: int | None,
+        attempt: int,
+        progress: Callable[[str, int, int], None],
+    ) -> Moved:
+        """Move the file of these names; as `Mover.move`. A writer whose drive is full sets `cancel`."""
+        key = _key(drive, _ino(drive, names[0]))
+        with self._moving(key):
+            self._names[key], self._asked[key] = names, cancel
+            self._progress[names[0]] = progress
+            try:
+                moved = self.mover.move(drive, names[0], target, cancel=cancel, rate=rate)
+            except OSError as cause:
+                self._union.tell("moved", names[0], target, attempt, cause.strerror or str(cause), drive.name)
+                raise
+            finally:
+                del self._names[key], self._asked[key], self._progress[names[0]]
+        for name in moved.paths:
+            self._union.tell("moved", name, target, attempt, "", drive.name)
+        self.note_waiting(moved)
+        return moved
+
+    def _tell_progress(self, path: str, phase: str, done: int, size: int) -> None:
+        hear = self._progress.get(path)
+        if hear is not None:
+            hear(phase, done, size)
+
+    def busy(self, drive: Drive, path: str) -> str:
+        """Why the file cannot be moved just now; "" if nothing is known against it."""
+        handles = self._branches[drive.id].open_files.handles(_ino(drive, path))
+        return "it is open, and the kernel uses it by itself" if any(handle.fixed for handle in handles) else ""
+
+    def keep_folders(self, drive: Drive, folders: Sequence[str]) -> None:
+        """Make those folders on other drives that only this one has."""
+        for folder in folders:
+            with self._union.locks(folder):
+                having = [copy.branch for copy in self._union.lookup.copies(folder)]
+                if not any(isinstance(one, LocalBranch) and one.drive.id != drive.id for one in having):
+                    place = next(one for one in self._placement.place(folder) if one.id != drive.id)
+                    self._union.make_parents(self._branches[place.id], f"{folder}/.")
 
     def note_waiting(self, moved: Moved) -> None:
         """Block the names of a move that could not be brought to its end, until the drive is back."""
@@ -128,8 +192,8 @@ class Relocating:
     # What the engine asks.
 
     def names_of(self, drive: Drive, ino: int) -> Sequence[str] | None:
-        """Unknown: the engine finds the names on the drive."""
-        return None
+        """Those that a walk over the drive found for the job under way; else the engine finds them there."""
+        return self._names.get(_key(drive, ino))
 
     @contextmanager
     def freeze(self, drive: Drive, ino: int, paths: Sequence[str]) -> Iterator[None]:
@@ -230,6 +294,19 @@ def _path_of(handle: LocalHandle, drive: Drive) -> str | None:
             return at.removeprefix(below)
     # The name it was opened by is gone, but there is another.
     return next(iter(find_names(root, st.st_ino, 1, lambda: None)), None)
+
+
+def _key(drive: Drive, ino: int) -> str:
+    """Under which a file is locked while it moves."""
+    return f"{drive.id}/{ino}"
+
+
+def _ino(drive: Drive, path: str) -> int:
+    """The st_ino at `path`; OSError ENOENT."""
+    found = lstat(drive.require(), path)
+    if found is None:
+        raise error(errno.ENOENT, path)
+    return found.st_ino
 
 
 def _crash_point(step: str, when: str) -> None:
