@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import vfs.mount
@@ -18,6 +19,7 @@ from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.healing import CHECKUP, Healing
 from cli.keeping import Keeper, open_names
 from cli.knowing import PoolKnowledge
+from cli.members import RELOAD, Members
 from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.state import StateFolder
@@ -119,6 +121,7 @@ class App:
                 **pin_posts(self.pinning),
                 **cache_posts(caching),
                 **job_posts(self.moves),
+                RELOAD: lambda _body: self.members.reload(config.file),
             },
         )
         closing.callback(self.daemon.close)
@@ -149,7 +152,8 @@ class App:
         self.warmer = Warmer(self.reader, self.budget)
         self._closing.callback(self.warmer.close)
         files = self.knowledge.files
-        branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
+        make_branch = partial(LocalBranch, inodes=inodes, min_free=config.placement.min_free, known=files)
+        branches = [make_branch(drive) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         remote.reading = self.budget.reading
         self.budget.busy = lambda: self.reader.stats().waiting > 0
@@ -171,6 +175,8 @@ class App:
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.moves = MoveJobs(Jobs(self.state.jobs), Pool(lambda: self.drives, self.placement), self.relocating)
         self._closing.callback(self.moves.close)
+        self.members = Members(self.drives, branches, db, make_branch, union, self.relocating, self.knowledge)
+        self.members.left = self.moves.keep
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()

@@ -42,7 +42,7 @@ def open_drives(config: Config, db: NamesDb) -> list[Drive]:
     except BaseException:
         close(drives)
         raise
-    _remember(db, drives)
+    remember(db, drives)
     return drives
 
 
@@ -101,7 +101,8 @@ def close(drives: Iterable[Drive | DriveError]) -> None:
             drive.close()
 
 
-def _remember(db: NamesDb, drives: Iterable[Drive]) -> None:
+def remember(db: NamesDb, drives: Iterable[Drive]) -> None:
+    """Record that these drives are part of the pool."""
     with db.write() as connection:
         for drive in drives:
             connection.execute("DELETE FROM drive WHERE name = ? OR identity = ?", (drive.name, drive.id))

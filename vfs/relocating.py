@@ -44,7 +44,7 @@ class Relocating:
         self._union = union
         self._placement = placement
         self._min_free = min_free
-        self._branches = {branch.drive.id: branch for branch in drives}
+        self._branches: dict[str, LocalBranch] = {}
         self._moving = PathLocks()
         # Of the moves that were asked for: the names of the file, what ends it, and who hears how far it is.
         self._names: dict[str, Sequence[str]] = {}
@@ -63,7 +63,12 @@ class Relocating:
         )
         union.lookup.checks.append(self.check)
         for branch in drives:
-            branch.make_room = self.make_room
+            self.join(branch)
+
+    def join(self, branch: LocalBranch) -> None:
+        """A drive of the tree, from now on at the latest; `drives` has it too."""
+        self._branches[branch.drive.id] = branch
+        branch.make_room = self.make_room
 
     # At the start, and for paths that have to wait.
 

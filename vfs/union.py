@@ -68,6 +68,19 @@ class Union(Branch):
         self.place_file: Callable[[str], Sequence[Drive]] = placement.place
         self.tell: Tell = untold
 
+    # Drives that come and go.
+
+    def join(self, branch: LocalBranch) -> None:
+        """From now on what lies on this drive is shown as well, below what the drives before it have."""
+        self.intents.join(branch.drive.number, branch)
+        self._drives = [*self._drives, branch]
+        self.lookup.branches = [*self._drives, *(one for one in self.lookup.branches if one not in self._drives)]
+
+    def leave(self, branch: LocalBranch) -> None:
+        """From now on nothing of this drive is shown; what is open there may be used to its end."""
+        self._drives = [one for one in self._drives if one is not branch]
+        self.lookup.branches = [one for one in self.lookup.branches if one is not branch]
+
     # Reading.
 
     def stat(self, path: str) -> Attr:
@@ -181,10 +194,12 @@ class Union(Branch):
 
     def _place(self, path: str, make: Callable[[LocalBranch], T], file: bool = False) -> T:
         """Let `make` run on the best drive; the next one is tried when that is full or read-only after all."""
-        by_number = {branch.drive.number: branch for branch in self._drives}
         full: OSError | None = None
         drives = (self.place_file if file else self._placement.place)(path)
-        for attempt, drive in enumerate(drives, 1):
+        # Looked up afterwards, as one of them may have joined just now; or left.
+        by_number = {branch.drive.number: branch for branch in self._drives}
+        chosen = [drive for drive in drives if drive.number in by_number]
+        for attempt, drive in enumerate(chosen, 1):
             try:
                 made = self._made(by_number[drive.number], path, make)
             except OSError as cause:
