@@ -5,12 +5,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 from placement.drive import Drive
-from placement.siblings import bytes_in, largest_sibling
+from placement.siblings import bytes_in, ending_of, largest_sibling
 from vfs.names import Names
 from vfs.nodes import Directory, RemoteFile
 
 # Seconds between two readings of all remote names; they are read by a thread of their own.
 _EVERY = 60.0
+# Seconds for which a look at a folder holds.
+_FRESH = 1.0
 
 
 class PoolKnowledge:
@@ -23,12 +25,27 @@ class PoolKnowledge:
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._due = 0.0
+        # (folder, ending) -> (monotonic seconds until which it holds, bytes).
+        self._likes: dict[tuple[str, str], tuple[float, int | None]] = {}
 
     def expected_size(self, path: str) -> int | None:
         """That of a remote file with the same name, as when it is copied from there; else of the largest beside it."""
-        name = path.rpartition("/")[2]
+        folder, _, name = path.rpartition("/")
         self._read_if_due()
-        return self._sizes.get(name) or largest_sibling(self._drives, path)
+        size = self._sizes.get(name)
+        ending = ending_of(name)
+        return size if size or not ending else self._like(folder, ending, path)
+
+    def _like(self, folder: str, ending: str, path: str) -> int | None:
+        """The size of the files beside it, which are not looked at for each of many that are made at once."""
+        now = time.monotonic()
+        until, size = self._likes.get((folder, ending), (0.0, None))
+        if now >= until:
+            size = largest_sibling(self._drives, path)
+            with self._lock:
+                self._likes = {key: one for key, one in self._likes.items() if one[0] > now}
+                self._likes[folder, ending] = (now + _FRESH, size)
+        return size
 
     def together(self, drive: Drive, folder: str) -> int:
         return bytes_in(drive, folder)

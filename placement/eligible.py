@@ -124,7 +124,8 @@ def fits(drive: Drive, candidate: Candidate, size_hint: int | None) -> Candidate
     return candidate
 
 
-def _unchanged(drive: Drive, candidate: Candidate) -> Candidate:
+def unchanged(drive: Drive, candidate: Candidate) -> Candidate:
+    """An `Adjust` for a rule that has nothing to say to the drives."""
     return candidate
 
 
@@ -139,7 +140,7 @@ def choose(
     min_free: int = DEFAULT_MIN_FREE,
     has_dir: HasDir = has_dir,
     floor: int = 0,
-    adjust: Adjust = _unchanged,
+    adjust: Adjust = unchanged,
 ) -> list[Drive]:
     """The drives that may take `path`, best first, never empty.
 
@@ -179,7 +180,8 @@ def order(
     candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
     free = [candidate for candidate in candidates if candidate.available]
     spoken_for = [candidate for candidate in candidates if not candidate.available]
-    return [*chosen(free, path, size_hint, random), *chosen(spoken_for, path, size_hint, random)]
+    ordered = chosen(free, path, size_hint, random)
+    return [*ordered, *chosen(spoken_for, path, size_hint, random)] if spoken_for else ordered
 
 
 def verdicts_on(
@@ -191,7 +193,7 @@ def verdicts_on(
     min_free: int,
     has_dir: HasDir,
     floor: int = 0,
-    adjust: Adjust = _unchanged,
+    adjust: Adjust = unchanged,
 ) -> list[Candidate | Rejection]:
     """`judge` for each drive, in their order, then `adjust`; with `path_preserving` candidates have their depth."""
     verdicts: list[Candidate | Rejection] = []

@@ -138,6 +138,8 @@ def keeping(policy: Policy) -> Policy:
 
     def kept(candidates: Sequence[Candidate], path: str, size_hint: int | None, random: Random) -> list[Candidate]:
         ordered: list[Candidate] = []
+        if all(candidate.first and not candidate.together for candidate in candidates):
+            return policy(candidates, path, size_hint, random)
         for wanted in (True, False):
             group = [candidate for candidate in candidates if candidate.first is wanted]
             together = [candidate for candidate in group if candidate.together]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Bytes, as far as they are not allocated yet. Raises nothing.
+# Bytes, as far as they are not allocated yet; of what is held, less than 0 counts as 0. Raises nothing.
 Wanted = Callable[[], int]
 
 # Between the choice of a drive and the making of the file there are milliseconds; longer means that it failed.
@@ -33,6 +33,8 @@ class Reserved:
 
     def bytes(self) -> int:
         """All that is reserved, in bytes."""
+        if not self._promises and not self._held:
+            return sum(ask() for ask in self.growing)
         with self._lock:
             now = self._clock()
             self._promises = {path: one for path, one in self._promises.items() if one[1] > now}
@@ -47,6 +49,8 @@ class Reserved:
 
     def take(self, path: str) -> int:
         """The file is made: the bytes promised to it, 0 if none; who asks reserves them from now on."""
+        if path not in self._promises:
+            return 0
         with self._lock:
             size, until = self._promises.pop(path, (0, 0.0))
             return size if until > self._clock() else 0

@@ -172,6 +172,9 @@ class Placement:
     ) -> eligible.Adjust:
         """What the rule says to each drive."""
         group = rule.group(path)
+        if not (rule.drives or rule.tier or group or planned) and among is None and rule.policy != "round_robin":
+            # As nearly always, and creating files is made of this.
+            return eligible.unchanged
 
         def adjust(drive: Drive, candidate: Candidate) -> Candidate | Rejection:
             if rule.drives and drive.name not in rule.drives:

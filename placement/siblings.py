@@ -17,15 +17,22 @@ MOST = 500
 _DEEP = 2
 
 
+def ending_of(path: str) -> str:
+    """By which files count as alike, such as ".mkv"; "" for none."""
+    return os.path.splitext(path)[1].lower()
+
+
 def largest_sibling(drives: Iterable[Drive], path: str) -> int | None:
     """Bytes of the largest file in the folder of `path` with the same ending of its name; None if there is none."""
     folder, _, name = path.rpartition("/")
-    ending = os.path.splitext(name)[1]
+    ending = ending_of(name)
+    if not ending:
+        return None
     sizes = [0]
     for drive in drives:
         with suppress(OSError):
             for other, found in _entries(drive, folder):
-                if stat.S_ISREG(found.st_mode) and other != name and os.path.splitext(other)[1] == ending:
+                if stat.S_ISREG(found.st_mode) and other != name and ending_of(other) == ending:
                     sizes.append(found.st_size)
     return max(sizes) or None
 

@@ -1,6 +1,8 @@
 """One line in the log for each file that is placed, linked or moved: from where, to which drive, by which rule."""
 
 import logging
+import os
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -9,6 +11,12 @@ from placement.drive import Drive
 log = logging.getLogger(__name__)
 
 _READABLE = "/ !'()+,;@[]{}&$#~:"
+_PLAIN = re.compile(r"[\w/ .\-!'()+,;@\[\]{}&$#~:]*", re.ASCII)
+
+
+def _quoted(path: str) -> str:
+    # Mostly there is nothing to be done, and this runs for each file that is made.
+    return path if _PLAIN.fullmatch(path) else quote(os.fsencode(path), safe=_READABLE)
 
 
 class Teller:
@@ -23,8 +31,8 @@ class Teller:
         log.info(
             '%s path="%s" source="%s" drive=%s rule="%s" attempt=%d result=%s',
             done,
-            quote(path.encode(errors="surrogateescape"), safe=_READABLE),
-            quote(source.encode(errors="surrogateescape"), safe=_READABLE),
+            _quoted(path),
+            _quoted(source),
             drive.name,
             self._rule_of(path),
             attempt,

@@ -60,6 +60,8 @@ class Growing:
 
     def bytes(self) -> int:
         """What all these files will still want of the drive; a file with several handles counts once."""
+        if not self._handles:
+            return 0
         with self._lock:
             wanted: dict[int, int] = {}
             for handle in self._handles:

@@ -15,10 +15,12 @@ def test_promises_end_by_being_taken_or_by_themselves() -> None:
 
 
 def test_what_is_held_counts_as_it_is_then() -> None:
-    reserved, left = Reserved(), [10, -3]
+    reserved, left = Reserved(), [10, 0]
     reserved.growing.append(lambda: left[1])
     with reserved.held(lambda: left[0]):
-        assert reserved.bytes() == 10, "a file that is larger than expected gives nothing back"
+        assert reserved.bytes() == 10
+        left[:] = [-4, 2]
+        assert reserved.bytes() == 2, "a copy that is larger than expected gives nothing back"
         left[:] = [4, 2]
         assert reserved.bytes() == 6
     assert reserved.bytes() == 2
