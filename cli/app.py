@@ -49,6 +49,7 @@ from vfs.journal import Journal
 from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
 from vfs.namesdb import NamesDb
+from vfs.pinmoving import PinMoving
 from vfs.pinning import Pinning
 from vfs.pins import Pins
 from vfs.planting import Owner
@@ -175,6 +176,7 @@ class App:
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self.moves = MoveJobs(Jobs(self.state.jobs), Pool(lambda: self.drives, self.placement), self.relocating)
         self._closing.callback(self.moves.close)
+        self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
         self.members = Members(self.drives, branches, db, make_branch, union, self.relocating, self.knowledge)
         self.members.left = self.moves.keep
         self.about = About(union.lookup, self._placing)

@@ -68,6 +68,8 @@ class MoveJobs:
 
     def __init__(self, jobs: Jobs, pool: Pool, moving: Moving, again: float = AGAIN) -> None:
         self._jobs, self._pool, self._moving, self._again = jobs, pool, moving, again
+        # Takes away what else lies on a drained drive, and says in words what stays.
+        self.empty: Callable[[Drive, threading.Event], str] = lambda drive, cancel: ""
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._wake = threading.Event()
@@ -255,12 +257,14 @@ class MoveJobs:
         try:
             return self._finish(job)
         except (OSError, ValueError) as cause:
-            self._jobs.set_state(job.id, "done", f"it ended early: {cause}")
+            if not self._cancel.is_set():
+                self._jobs.set_state(job.id, "done", f"it ended early: {cause}")
             return True
 
     def _finish(self, job: Job) -> bool:
         """All its files are dealt with: end the job, unless a drained drive has others by now."""
         failed = self._jobs.items(job.id, "failed")
+        problems = [f"{len(failed)} files could not be moved"] if failed else []
         if job.kind == "drain":
             drive = drained(self._pool, job.spec)
             known = {item.names for item in failed}
@@ -271,7 +275,8 @@ class MoveJobs:
                 self._jobs.append(job.id, more)
                 return True
             self._moving.keep_folders(drive, inventory.take(drive, self._cancel).folders)
-        problem = f"{len(failed)} files could not be moved" if failed else ""
+            problems += filter(None, [self.empty(drive, self._cancel)])
+        problem = "; ".join(problems)
         self._jobs.set_state(job.id, "done", problem)
         self._progress.pop(job.id, None)
         log.info("job %d (%s) is done%s", job.id, job.kind, f", but {problem}" if problem else "")

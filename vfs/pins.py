@@ -96,6 +96,14 @@ class Pins:
             self._put(change, pin)
         return pin
 
+    def replace(self, pin: Pin, other: Pin) -> bool:
+        """Record `other` in place of `pin`, unless something else is recorded by now: then False; OSError."""
+        with self._names.changing(durable=True) as change:
+            if self._pins.get(pin.ino) != pin:
+                return False
+            self._put(change, other)
+        return True
+
     def _put(self, change: Change, pin: Pin) -> None:
         row = (pin.ino, *pin.key, *pin[2:])
         change.db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
