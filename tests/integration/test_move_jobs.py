@@ -248,6 +248,33 @@ def test_a_kill_in_the_middle_loses_and_repeats_nothing(make_pool: MakePool) -> 
     assert not any(list(drive.glob(".mediapool/moving/*")) for drive in tree.drive_paths)
 
 
+def test_a_job_goes_on_after_a_kill_at_a_step_of_a_move(make_mount: MakeMount) -> None:
+    """While both drives have its names, and after the commit."""
+    tree = make_mount(drives=2)
+    for number in range(4):
+        (tree.drive_paths[0] / f"file{number}").write_bytes(bytes([number]) * 50_000)
+        (tree.drive_paths[0] / f"other{number}").hardlink_to(tree.drive_paths[0] / f"file{number}")
+    shown: dict[str, tuple[object, ...]] = {}
+    for round_, place in enumerate(("after names made", "after committed")):
+        source, target = tree.drive_paths[round_ % 2], tree.drive_paths[1 - round_ % 2]
+        tree.environment["MEDIAPOOL_CRASH_AT"] = f"{place} 2"
+        tree.start()
+        shown = shown or whole(tree.path)
+        begun(tree, "drain", drive=source.name)
+        assert tree.process is not None
+        tree.process.wait(30)
+        tree.kill()
+        del tree.environment["MEDIAPOOL_CRASH_AT"]
+        tree.start()
+        assert whole(tree.path) == shown, place
+        job = ended(tree, round_ + 1)
+        assert job["problem"] == "" and job["files"] == {"moved": 4}, place
+        assert whole(tree.path) == shown, place
+        assert files_on(source) == [] and len(files_on(target)) == 8
+        assert asked(tree, "keep", {"drive": source.name})[0] == 200
+        tree.stop()
+
+
 def test_an_open_file_of_the_kernel_waits_and_the_others_go_on(make_mount: MakeMount) -> None:
     tree = make_mount(drives=3)
     tree.config.write_text(re.sub(r'(name = "drive(\d)")', r'\1\ntier = "tier\2"', tree.config.read_text()))
@@ -277,16 +304,17 @@ def test_an_open_file_of_the_kernel_waits_and_the_others_go_on(make_mount: MakeM
         }
         assert (tree.drive_paths[2] / "old").read_bytes() == b"old"
         # A paused job stays paused also over a restart of the mount.
-        assert tree.command("jobs", "pause", "1").returncode == 0
+        assert asked(tree, "pause", {"job": 1})[0] == 200
     assert jobs(tree)[0]["state"] == "paused"
     tree.stop()
     assert jobs(tree)[0]["state"] == "paused" and (tree.drive_paths[0] / "b").exists()
     tree.start()
     assert "drained" in tree.command("explain", "x").stdout
-    assert tree.command("jobs", "resume", "1").returncode == 0
+    assert asked(tree, "resume", {"job": 1})[0] == 200
     assert ended(tree, 1)["files"] == {"moved": 3}
     assert files_on(tree.drive_paths[0]) == [] and (tree.path / "b").read_bytes() == b"b" * 100_000
     for path, number in (("pause", 1), ("resume", 1), ("undo", 9), ("pause", 9)):
         assert asked(tree, path, {"job": number})[0] == 400, path
-    refused = tree.command("pool", "tier", "none", "tier1", "--yes")
-    assert refused.returncode == 1 and "no drive is of tier 'none'; there are: tier1, tier2, tier3" in refused.stderr
+    wanted = {"source": "none", "target": "tier1", "older": 0, "above": 0, "rate": None, "log": None}
+    status, refused = asked(tree, "begin", {"kind": "tier", "spec": wanted})
+    assert status == 400 and "no drive is of tier 'none'; there are: tier1, tier2, tier3" in refused
