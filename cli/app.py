@@ -165,6 +165,8 @@ class App:
         self.relocating = Relocating(
             union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free
         )
+        if files is not None:
+            self.relocating.known_names = files.names_of
         self.relocating.recover()
         union.intents.recover()
         pins = remote.copies = Pins(db, self.names, branches)

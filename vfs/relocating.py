@@ -16,7 +16,7 @@ from threading import Event
 
 from placement.drive import Drive
 from placement.eligible import measure
-from placement.linkgroup import find_names, lstat
+from placement.linkgroup import are_all_names, find_names, lstat
 from placement.moves import Journal, Mover
 from placement.relocation import Moved
 from vfs.attr import Attr
@@ -46,6 +46,8 @@ class Relocating:
         self._min_free = min_free
         self._branches: dict[str, LocalBranch] = {}
         self._moving = PathLocks()
+        # What an index knows of the names of a file: (number of the drive, st_ino); it may be wrong.
+        self.known_names: Callable[[int, int], Sequence[str]] = lambda number, ino: ()
         # Of the moves that were asked for: the names of the file, what ends it, and who hears how far it is.
         self._names: dict[str, Sequence[str]] = {}
         self._asked: dict[str, Event] = {}
@@ -197,8 +199,9 @@ class Relocating:
     # What the engine asks.
 
     def names_of(self, drive: Drive, ino: int) -> Sequence[str] | None:
-        """Those that a walk over the drive found for the job under way; else the engine finds them there."""
-        return self._names.get(_key(drive, ino))
+        """Those that a walk over the drive found for the job under way, or the index knows, if that is all of them."""
+        names = self._names.get(_key(drive, ino)) or self.known_names(drive.number, ino)
+        return names if are_all_names(drive.require(), ino, names) else None
 
     @contextmanager
     def freeze(self, drive: Drive, ino: int, paths: Sequence[str]) -> Iterator[None]:
