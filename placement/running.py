@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +78,8 @@ class MoveJobs:
         self._end = False
         # (job, number of the file) -> (when to look again, seconds to wait after that).
         self._later: dict[tuple[int, int], tuple[float, float]] = {}
+        # What is due of each job, read from the database only when this is used up.
+        self._queued: dict[int, deque[Item]] = {}
         self._progress: dict[int, Progress] = {}
         self._thread = threading.Thread(target=self._run, name="moves", daemon=True)
         self.retire()
@@ -154,8 +157,9 @@ class MoveJobs:
         self._must_be(number, (*_UNDER_WAY, "done", "cancelled"), "is undone already")
         self._jobs.set_state(number, "undone")
         self._interrupt(number)
-        other = self._jobs.add("undo", {"of": number})
+        # First, or what is moved back would be refused.
         self.retire()
+        other = self._jobs.add("undo", {"of": number})
         self._wake.set()
         return other
 
@@ -233,12 +237,16 @@ class MoveJobs:
             if job.state == "planning":
                 self._plan(job)
                 return True
-            waiting = self._jobs.items(job.id, "waiting")
-            if not waiting:
-                return self._finished(job)
-            now = time.monotonic()
-            due = next((item for item in waiting if self._later.get((job.id, item.number), (0, 0))[0] <= now), None)
-            return due is not None and self._do(job, due)
+            if not self._queued.get(job.id):
+                waiting = self._jobs.items(job.id, "waiting")
+                if not waiting:
+                    return self._finished(job)
+                now = time.monotonic()
+                due = [item for item in waiting if self._later.get((job.id, item.number), (0.0, 0.0))[0] <= now]
+                self._queued[job.id] = deque(due)
+            queue = self._queued[job.id]
+            # What is put off does not keep the rest from being looked at now.
+            return bool(queue) and (self._do(job, queue.popleft()) or bool(queue))
         finally:
             with self._lock:
                 self._busy = None
@@ -279,6 +287,7 @@ class MoveJobs:
         problem = "; ".join(problems)
         self._jobs.set_state(job.id, "done", problem)
         self._progress.pop(job.id, None)
+        self._queued.pop(job.id, None)
         log.info("job %d (%s) is done%s", job.id, job.kind, f", but {problem}" if problem else "")
         return True
 

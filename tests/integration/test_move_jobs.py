@@ -169,7 +169,9 @@ def test_known_sizes_spread_writers_and_count_in_df(make_pool: MakePool) -> None
     with (folder / "e1.mkv").open("wb") as first, (folder / "e2.mkv").open("wb") as second:
         assert [len(list(drive.glob("tv/e[12].mkv"))) for drive in tree.drive_paths] == [1, 1]
         assert 24 * MIB <= taken() <= 25 * MIB
-        assert "reserved for files on their way" in tree.command("explain", "other").stdout
+        explained = tree.command("explain", "-", input="other\nthird\n").stdout
+        assert explained.count("reserved for files on their way") == 4, "of each drive, for each line"
+        assert explained.count("no rule matches, so the pool's settings hold: policy mfs") == 2
         first.write(bytes(12 * MIB))
         second.truncate(20 * MIB)
         wait_for(lambda: 32 * MIB <= taken() <= 34 * MIB, "the longer file")
@@ -226,6 +228,9 @@ def test_a_kill_in_the_middle_loses_and_repeats_nothing(make_pool: MakePool) -> 
         began = len(tree.log.read_text())
         assert tree.command(*command.split()).returncode == 0
         wait_for(lambda number=number: jobs(tree)[number - 1]["files"].get("moved", 0) > 0, "a move")  # type: ignore[misc]
+        if number == 1:
+            live = json.loads(tree.command("jobs", "list", "--json").stdout)[0]
+            assert live["rate"] > 0 and live["left_seconds"] > 0 and live["phase"] in ("copying", "comparing")
         tree.kill()
         standing = jobs(tree)[number - 1]
         assert standing["state"] == "running" and standing["files"]["waiting"] > 0

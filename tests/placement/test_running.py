@@ -143,6 +143,17 @@ def test_what_is_busy_waits_and_the_others_go_on(running: Running) -> None:
     assert running.still.moved.count("b") == 1
 
 
+def test_many_files_of_which_many_are_busy(running: Running) -> None:
+    running.plant("d1", *(f"f{number:03}" for number in range(200)), size=1)
+    running.still.busy_files.update(f"f{number:03}" for number in range(0, 200, 2))
+    number = running.begin("drain", drive="d1")
+    wait_for(lambda: running.job(number)["files"].get("moved") == 100, "those that are not")
+    wait_for(lambda: running.job(number)["held_up"] == 100, "the others to be put off")
+    assert len(running.job(number)["told"]) == 20, "a list for people"
+    running.still.busy_files.clear()
+    assert running.ended(number)["files"] == {"moved": 200}
+
+
 def test_files_that_change_while_they_are_copied_are_tried_again(running: Running) -> None:
     running.plant("d1", "a")
     tries: list[int] = []
