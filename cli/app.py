@@ -176,7 +176,12 @@ class App:
         self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
-        self.moves = MoveJobs(Jobs(self.state.jobs), Pool(lambda: self.drives, self.placement), self.relocating)
+        self.moves = MoveJobs(
+            Jobs(self.state.jobs),
+            Pool(lambda: self.drives, self.placement),
+            self.relocating,
+            regular=[mover.as_regular() for mover in config.placement.mover],
+        )
         self._closing.callback(self.moves.close)
         self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
         self.members = Members(self.drives, branches, db, make_branch, union, self.relocating, self.knowledge)

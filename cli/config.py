@@ -33,7 +33,7 @@ from pydantic_settings import (
 )
 
 from cli import values
-from cli.placement_config import PlacementConfig, RuleConfig
+from cli.placement_config import MoverConfig, PlacementConfig, RuleConfig
 from cli.problems import (
     SECRET_KEYS,
     ConfigError,
@@ -265,7 +265,7 @@ def example_line(key: str, field: FieldInfo) -> str:
 
 
 def _known() -> Known:
-    models: dict[str, type[Section]] = {**sections(), "placement.rule": RuleConfig}
+    models: dict[str, type[Section]] = {**sections(), "placement.rule": RuleConfig, "placement.mover": MoverConfig}
     return {
         name: {key: example_line(key, field) for key, field in model.model_fields.items()}
         for name, model in models.items()

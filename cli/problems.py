@@ -16,7 +16,7 @@ SECRET_KEYS = frozenset({"token", "password"})
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80
 # Sections that may stand several times, and how one of them is called.
-_REPEATED = {"drive": "drive", "placement.rule": "rule"}
+_REPEATED = {"drive": "drive", "placement.rule": "rule", "placement.mover": "mover"}
 
 Where = tuple[str | int, ...]
 # For each section its keys, and for each key a line that is right.
@@ -114,7 +114,8 @@ def _example(where: Where, known: Known) -> str:
 
 def _section(where: Where) -> str:
     """The section that a place lies in: "placement.rule" for what is in a rule, else its first part."""
-    return "placement.rule" if where[:2] == ("placement", "rule") and len(where) > 2 else str(where[0])
+    inner = ".".join(str(part) for part in where[:2])
+    return inner if inner in _REPEATED and len(where) > 2 else str(where[0])
 
 
 def _title(where: Where) -> str:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,11 +65,22 @@ class Moving(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Regular:
+    """A job between tiers that begins by itself, every so many seconds, if it then has something to move."""
+
+    spec: dict[str, Any]
+    every: float
+
+
 class MoveJobs:
     """The jobs of one pool. `start` once, then `close`."""
 
-    def __init__(self, jobs: Jobs, pool: Pool, moving: Moving, again: float = AGAIN) -> None:
+    def __init__(
+        self, jobs: Jobs, pool: Pool, moving: Moving, again: float = AGAIN, regular: Sequence[Regular] = ()
+    ) -> None:
         self._jobs, self._pool, self._moving, self._again = jobs, pool, moving, again
+        self._regular = [(one, time.monotonic() + one.every) for one in regular]
         # Takes away what else lies on a drained drive, and says in words what stays.
         self.empty: Callable[[Drive, threading.Event], str] = lambda drive, cancel: ""
         self._lock = threading.Lock()
@@ -216,12 +228,27 @@ class MoveJobs:
             try:
                 while not self._end and self._turn():
                     pass
+                self._begin_regular()
             except (OSError, sqlite3.Error) as cause:
                 log.warning("moves: %s", cause)
             except Exception:
                 log.exception("a job of moves failed, which is a bug in mediapool")
             if not self._end:
                 self._wake.wait(self._again)
+
+    def _begin_regular(self) -> None:
+        """Begin those jobs whose time has come, unless the last one of the kind is still under way."""
+        now = time.monotonic()
+        for index, (one, due) in enumerate(self._regular):
+            if now < due or self._end:
+                continue
+            self._regular[index] = (one, now + one.every)
+            under_way = any(job.spec == one.spec and job.state in _UNDER_WAY for job in self._jobs.all())
+            try:
+                if not under_way and self.planned("tier", one.spec):
+                    self.begin("tier", one.spec)
+            except (OSError, ValueError) as cause:
+                log.warning("nothing was moved from tier %s: %s", one.spec["source"], cause)
 
     def _turn(self) -> bool:
         """Do one thing for the first job for which there is one; False if there is nothing to do now."""

@@ -131,6 +131,12 @@ REFUSED = [
     ('[[placement.rule]]\npolcy = "ff"', "[[placement.rule]] polcy (rule 1)", 'Did you mean "policy"?'),
     ('[[placement.rule]]\ntier = "a"\ndrives = ["b"]', '[[placement.rule]] tier (rule 1) = "a"', "Name one"),
     ('[[placement.rule]]\ndrives = ["b"]', '[[placement.rule]] drives (rule 1) = "b"', "The drives are: none."),
+    ('[[placement.mover]]\nsource = "ssd"', "[[placement.mover]] target (mover 1)", 'target = "hdd"'),
+    (
+        '[[placement.mover]]\nsource = "a"\ntarget = "b"\nabove = 101',
+        "[[placement.mover]] above (mover 1) = 101",
+        "from 0 to 100",
+    ),
     ("[placement]\nrule = 5", "[placement] rule = 5", "rule = []"),
     ('[placement]\nmin_free = "much"', '[placement] min_free = "much"', '"10GiB"'),
     ('[cache]\nsize = "0"', '[cache] size = "0"', "larger value"),

@@ -19,7 +19,7 @@ from placement.moves import Mover
 from placement.purposes import Pool
 from placement.relocation import Moved
 from placement.rules import Placement, Rule
-from placement.running import MoveJobs
+from placement.running import MoveJobs, Regular
 
 Maker = Callable[..., Drive]
 AGAIN = 0.01
@@ -83,6 +83,10 @@ class Running:
     def ended(self, number: int) -> dict[str, Any]:
         wait_for(lambda: self.job(number)["state"] == "done", f"the end of job {number}")
         return self.job(number)
+
+    def ended_when_there(self, number: int) -> None:
+        wait_for(lambda: len(self.jobs.list()) >= number, f"job {number}")
+        self.ended(number)
 
 
 RULES = [Rule("tv/**", "ff", keep_together="season"), Rule("only/**", "ff", drives=("d1",))]
@@ -250,6 +254,27 @@ def test_a_tier_gives_away_what_is_old(running: Running) -> None:
     assert running.on(running.drives[0]) == []
     job = running.ended(running.begin("tier", source="b", target="a", older=3600, above=0.0))
     assert job["files"] == {"moved": 2} and running.on(running.drives[1]) == ["new"]
+
+
+def test_a_regular_job_begins_when_there_is_something_to_move(running: Running) -> None:
+    running.jobs.close()
+    running.plant("d2", "new", mtime=2_000_000_000)
+    spec = {"source": "b", "target": "a", "older": 3600, "above": 0.0, "rate": None, "log": None}
+    wrong = {**spec, "source": "none"}
+    running.jobs = MoveJobs(
+        Jobs(running.base / "jobs.db"),
+        running.pool,
+        running.still,
+        AGAIN,
+        [Regular(wrong, AGAIN), Regular(spec, AGAIN)],
+    )
+    running.jobs.start()
+    running.plant("d2", "old1", mtime=1)
+    running.ended_when_there(1)
+    running.plant("d3", "old2", mtime=1)
+    running.ended_when_there(2)
+    assert sorted(running.on(running.drives[0])) == ["old1", "old2"] and running.on(running.drives[1]) == ["new"]
+    assert [job["kind"] for job in running.jobs.list()] == ["tier", "tier"], "none of them for nothing"
 
 
 def test_the_log_for_parity_programs(running: Running) -> None:
