@@ -1,14 +1,11 @@
 """`mediapool pool balance`, `drain` and `tier`: moves of files between drives, done by the running mount."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.config import Config
 from cli.jobs_cmd import described
@@ -22,8 +19,9 @@ from cli.output import (
     json_option,
     print_json,
     print_table,
-    printable,
     say,
+    short_name,
+    transfer_bar,
     yes_option,
 )
 from cli.sizes import parse_duration, parse_size
@@ -164,18 +162,15 @@ def _job(contact: Contact, number: int) -> Answer:
 
 def _watched(contact: Contact, number: int, quiet: bool) -> Answer:
     """The job once it has ended or was paused; a bar meanwhile, if people look on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn())
-    console = Console(file=sys.stderr, markup=False, highlight=False)
     try:
-        with Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=quiet or not console.is_terminal, transient=True
-        ) as bar:
+        with transfer_bar(quiet) as bar:
             task = bar.add_task("", total=None)
             while (job := _job(contact, number))["state"] in ("planning", "running"):
                 moved = job["bytes"].get("moved", 0)
-                name = printable(job.get("path", "").rpartition("/")[2])[:40].replace("[", "\\[")
                 total = moved + job["bytes"].get("waiting", 0)
-                bar.update(task, completed=moved + job.get("part", 0), total=total, description=name)
+                bar.update(
+                    task, completed=moved + job.get("part", 0), total=total, description=short_name(job.get("path", ""))
+                )
                 time.sleep(_LOOK)
             return job
     except KeyboardInterrupt:
