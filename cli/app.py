@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import vfs.mount
@@ -22,7 +23,11 @@ from cli.healing import CHECKUP, Healing
 from cli.hooks import Hooks, hooks
 from cli.inspecting import Inspector
 from cli.keeping import Keeper, open_names
+from cli.knowing import PoolKnowledge
+from cli.members import RELOAD, Members
+from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
+from cli.reports import Reports
 from cli.state import StateFolder
 from debrid.budget import Allowance
 from debrid.checkup import Checkup
@@ -36,7 +41,11 @@ from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.eligible import measure
+from placement.jobs import Jobs
+from placement.purposes import Pool
+from placement.running import MoveJobs
 from placement.services.reporter import Reporter
+from placement.telling import Teller
 from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
@@ -50,6 +59,7 @@ from vfs.library import Key, RemoteLibrary
 from vfs.local import LocalBranch
 from vfs.namesdb import NamesDb
 from vfs.offering import Offering
+from vfs.pinmoving import PinMoving
 from vfs.pinning import Pinning
 from vfs.pins import Pins
 from vfs.planting import Owner
@@ -101,10 +111,10 @@ class App:
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
-        self._open_tree(library, inodes, db)
-        self.healing = self._open_healing()
         self.reporter = Reporter(services(config.arr), self.state.failed)
         closing.callback(self.reporter.close)
+        self._open_tree(library, inodes, db)
+        self.healing = self._open_healing()
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
@@ -116,6 +126,7 @@ class App:
                 CHECKUP: self.healing.state,
                 PINS: self.pinning.state,
                 **cache_gets(caching),
+                **job_gets(self.moves),
             },
             {
                 "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
@@ -125,6 +136,8 @@ class App:
                 **pin_posts(self.pinning),
                 **cache_posts(caching),
                 **({} if self.client is None else self.client.posts()),
+                **job_posts(self.moves),
+                RELOAD: lambda _body: self.members.reload(config.file),
             },
             [
                 hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching)),
@@ -159,16 +172,21 @@ class App:
         self.warmer = Warmer(self.reader, self.budget)
         self._closing.callback(self.warmer.close)
         files = self.knowledge.files
-        branches = [LocalBranch(drive, inodes, config.placement.min_free, files) for drive in self.drives]
+        make_branch = partial(LocalBranch, inodes=inodes, min_free=config.placement.min_free, known=files)
+        branches = [make_branch(drive) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
         remote.reading = self.budget.reading
         self.budget.busy = lambda: self.reader.stats().waiting > 0
-        self.placement = pool.placing(config, self.drives)
+        self.placement = pool.placing(config, self.drives, PoolKnowledge(self.drives, self.names))
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
+        teller = Teller(lambda path: self.placement.rule_for(path).match)
+        union.place_file, union.tell = self.placement.place_file, teller.tell
         self.relocating = Relocating(
             *(union, branches, self.placement, Journal(self.names, "move"), config.placement.min_free),
             copies_under_way(self.state),
         )
+        if files is not None:
+            self.relocating.known_names = files.names_of
         self.relocating.recover()
         union.intents.recover()
         pins = remote.copies = Pins(db, self.names, branches)
@@ -178,6 +196,16 @@ class App:
         self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
+        self.moves = MoveJobs(
+            Jobs(self.state.jobs),
+            Pool(lambda: self.drives, self.placement),
+            self.relocating,
+            regular=[mover.as_regular() for mover in config.placement.mover],
+        )
+        self._closing.callback(self.moves.close)
+        self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
+        self.members = Members(self.drives, branches, db, make_branch, union, self.relocating, self.knowledge)
+        self.members.left = self.moves.keep
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
@@ -202,6 +230,7 @@ class App:
                 self._inspector,
                 config.wanted,
                 keeper=PinKeeper(self.pinning),
+                reporter=Reports(self.reporter) if config.arr else None,
             )
             self.client = DownloadClient(config, parts, self._free_space)
 
@@ -248,6 +277,7 @@ class App:
             self._closing.callback(self.client.downloads.stop)
             self._closing.callback(self._inspector.close)
         self.reporter.start()
+        self.moves.start()
         mounted()
 
     def __enter__(self) -> "App":
@@ -280,7 +310,7 @@ class App:
         """Where a new file at `path` would go, in words."""
         verdicts = sorted((one for one in self.placement.explain(path) if one.rank), key=lambda one: one.rank or 0)
         order = ", ".join(one.drive.name for one in verdicts) or "no drive"
-        return f"a new file here would go to {order} (policy {self.placement.policy})"
+        return f"a new file here would go to {order} ({self.placement.describe(path)})"
 
     # What the daemon tells.
 
@@ -324,7 +354,7 @@ class App:
             about = self.about.describe(path)
         verdicts = self.placement.explain(path, size)
         drives = [{"drive": one.drive.name, "rank": one.rank, "reason": one.reason} for one in verdicts]
-        return {"path": path, "about": about, "drives": drives}
+        return {"path": path, "about": about, "rule": self.placement.describe(path), "drives": drives}
 
     def prune(self, hashes: list[str] | None, dry_run: bool) -> list[dict[str, Any]]:
         """What `mediapool debrid prune` does, as `debrid.pruning.prune`."""

@@ -60,6 +60,20 @@ class DriveKnowledge:
             except CatalogError as error:
                 log.warning("%s Changes of the drives are not noticed.", error)
 
+    def add(self, drive: Drive) -> None:
+        """One more drive of the pool that is mounted."""
+        with self._lock:
+            if self._walker is not None and not self._stopped:
+                try:
+                    self._walker.add(drive)
+                except CatalogError as error:
+                    log.warning("%s Changes of drive %s are not noticed.", error, drive.name)
+
+    def remove(self, drive: Drive) -> None:
+        """A drive that has left the pool."""
+        if self._walker is not None:
+            self._walker.remove(drive.number)
+
     def stop(self) -> None:
         """End looking; nothing may be reported or asked any more."""
         with self._lock:

@@ -15,6 +15,7 @@ from cli.options import call
 from cli.state import Contact, StateFolder
 from placement.drive import Drive
 from placement.identity import DriveError
+from placement.rules import NothingKnown
 from vfs.cache import ChunkCache
 from vfs.checking import REMARKS, Check, Finding, Progress
 from vfs.inodes import Inodes
@@ -219,7 +220,7 @@ def standing(config: Config, state: StateFolder) -> Iterator[PoolCheck]:
         # Nobody reads: no bytes are fetched, and none are kept.
         reader = Reader(NoLibrary(), ChunkCache("", 0))
         closing.callback(reader.close)
-        placement = pool.placing(config, drives)
+        placement = pool.placing(config, drives, NothingKnown())
         union = Union(branches, RemoteBranch(names, reader), placement, Journal(names, "union"))
         relocating = Relocating(union, branches, placement, Journal(names, "move"), free, copies_under_way(state))
         check = PoolCheck(union, branches, names, Pins(db, names, branches), relocating, str(config.mount.path))

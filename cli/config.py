@@ -35,6 +35,7 @@ from pydantic_settings import (
 from cli import values
 from cli.config_arr import ArrConfig
 from cli.config_client import ClientConfig
+from cli.placement_config import MoverConfig, PlacementConfig, RuleConfig
 from cli.problems import (
     SECRET_KEYS,
     ConfigError,
@@ -46,8 +47,7 @@ from cli.problems import (
     refuse,
     unknown_section,
 )
-from cli.section import Section
-from cli.section import key as _key
+from cli.section import Section, key
 from debrid.downloads.record import Wanted
 
 _APP = "mediapool"
@@ -80,16 +80,16 @@ def _cache_folder() -> str:
 class MountConfig(Section):
     """Where the tree appears and how it looks to the system."""
 
-    path: values.Folder = _key("/data", "The folder where the tree appears: empty, and outside every drive.")
-    allow_other: bool = _key(_is_root, "Let other users in. Default: true for root, else false.")
-    uid: values.Id = _key(_user, "User id that owns remote files. Default: the user who mounts.")
-    gid: values.Id = _key(_group, "Group id that owns remote files. Default: the group of the user who mounts.")
-    umask: values.Umask = _key("022", "Permissions that remote files lack, three octal digits.")
-    cache_seconds: values.Seconds = _key(1, "How long the kernel may keep names and attributes; 0: not at all.")
-    passthrough: Literal["auto", "off"] = _key(
+    path: values.Folder = key("/data", "The folder where the tree appears: empty, and outside every drive.")
+    allow_other: bool = key(_is_root, "Let other users in. Default: true for root, else false.")
+    uid: values.Id = key(_user, "User id that owns remote files. Default: the user who mounts.")
+    gid: values.Id = key(_group, "Group id that owns remote files. Default: the group of the user who mounts.")
+    umask: values.Umask = key("022", "Permissions that remote files lack, three octal digits.")
+    cache_seconds: values.Seconds = key(1, "How long the kernel may keep names and attributes; 0: not at all.")
+    passthrough: Literal["auto", "off"] = key(
         "auto", "Let the kernel read and write local files by itself where it can, at the speed of the disk."
     )
-    passthrough_room: values.Size = _key(
+    passthrough_room: values.Size = key(
         "64GiB", "Files on a drive with less room are written through mediapool, which moves them when it is full."
     )
 
@@ -97,46 +97,35 @@ class MountConfig(Section):
 class DebridConfig(Section):
     """The Real-Debrid account."""
 
-    token: values.Token = _key(
+    token: values.Token = key(
         None,
         "From https://real-debrid.com/apitoken . Without one the drives are mounted alone.",
         "YOUR-TOKEN",
     )
-    api_url: values.Url = _key(
+    api_url: values.Url = key(
         "https://api.real-debrid.com/rest/1.0",
         "Address of the API. Change it only for the simulator or a proxy.",
     )
-    poll_seconds: values.SomeSeconds = _key(15, "How often the account is asked for news.")
-    read_deadline: values.SomeSeconds = _key(30, "A read that takes longer ends with an input/output error.")
-    delete_after: values.Delay = _key(
+    poll_seconds: values.SomeSeconds = key(15, "How often the account is asked for news.")
+    read_deadline: values.SomeSeconds = key(30, "A read that takes longer ends with an input/output error.")
+    delete_after: values.Delay = key(
         "1h", 'A torrent without any name left leaves the account after this time, or "never".'
     )
-    program_limits: values.DailySizes = _key(
+    program_limits: values.DailySizes = key(
         {}, 'Remote bytes a day by program, as in { ffmpeg = "20GiB/day" }; more give an input/output error.'
     )
-    background_budget: values.DailyOrNone = _key(
+    background_budget: values.DailyOrNone = key(
         "20GiB/day", 'Remote bytes a day for probes, warming, repair and checks together, or "unlimited".'
     )
-
-
-class PlacementConfig(Section):
-    """Which drive gets a new file."""
-
-    policy: Literal["ff", "mfs", "lfs", "lus", "pfrd", "rand"] = _key(
-        "pfrd",
-        "ff first, mfs most free, lfs least free, lus least used, pfrd random by free space, rand random.",
-    )
-    path_preserving: bool = _key(False, "Choose only among drives that hold the folder of the new file already.")
-    min_free: values.Size = _key("1GiB", "Free space that new files leave on each drive.")
 
 
 class CacheConfig(Section):
     """The disk cache of remote files."""
 
-    path: values.Folder = _key(_cache_folder, "Folder of the cache, outside the drives and the mount point.")
-    size: values.SomeSize = _key("10GiB", "The most that the cache holds.")
-    min_free: values.Size = _key("2GiB", "Free space that the cache leaves on its disk.")
-    memory: values.Size = _key("128MiB", "The most memory for remote bytes on their way.")
+    path: values.Folder = key(_cache_folder, "Folder of the cache, outside the drives and the mount point.")
+    size: values.SomeSize = key("10GiB", "The most that the cache holds.")
+    min_free: values.Size = key("2GiB", "Free space that the cache leaves on its disk.")
+    memory: values.Size = key("128MiB", "The most memory for remote bytes on their way.")
 
     @field_validator("memory")
     @classmethod
@@ -149,11 +138,11 @@ class CacheConfig(Section):
 class HttpConfig(Section):
     """The page and the API of a running mount, which Sonarr and Radarr talk to as well."""
 
-    listen: values.Listen = _key("127.0.0.1:8080", "Address and port. Port 0: any free one.")
-    username: values.Username = _key(None, "Needed, with password, where other machines reach the address.", "media")
-    password: values.Password = _key(None, "Goes with username.", "A-LONG-PASSWORD")
-    hosts: values.Hosts = _key([], "Names with a dot by which this machine is asked, as behind a reverse proxy.")
-    torrent_hosts: values.Hosts = _key([], "Hosts that .torrent files are fetched from when a client gives an address.")
+    listen: values.Listen = key("127.0.0.1:8080", "Address and port. Port 0: any free one.")
+    username: values.Username = key(None, "Needed, with password, where other machines reach the address.", "media")
+    password: values.Password = key(None, "Goes with username.", "A-LONG-PASSWORD")
+    hosts: values.Hosts = key([], "Names with a dot by which this machine is asked, as behind a reverse proxy.")
+    torrent_hosts: values.Hosts = key([], "Hosts that .torrent files are fetched from when a client gives an address.")
 
     @property
     def address(self) -> tuple[str, int]:
@@ -175,7 +164,7 @@ class HttpConfig(Section):
 class StateConfig(Section):
     """What mediapool has to remember."""
 
-    path: values.Folder = _key(_state_folder, "Folder of its databases, outside the drives and the mount point.")
+    path: values.Folder = key(_state_folder, "Folder of its databases, outside the drives and the mount point.")
 
 
 class DriveConfig(Section):
@@ -183,12 +172,14 @@ class DriveConfig(Section):
 
     name: values.Name = Field(description="Short name, used in commands.", examples=["disk1"])
     path: values.Folder = Field(description="Root folder of the drive.", examples=["/mnt/disk1"])
-    mode: Literal["rw", "ro", "nc"] = _key("rw", "rw read and write, ro read only, nc no new files.")
-    tier: values.Tier = _key(None, "A word of yours for rules to name, such as fast or archive.", "fast")
-    min_free: values.OwnSize = _key(
+    mode: Literal["rw", "ro", "nc"] = key("rw", "rw read and write, ro read only, nc no new files.")
+    tier: values.Tier = key(
+        None, "What rules call it: a word of yours, or what it is found to be: ssd, hdd or network.", "fast"
+    )
+    min_free: values.OwnSize = key(
         None, "Free space that new files leave on this drive. Default: that of [placement].", "5GiB"
     )
-    capacity: values.Capacity = _key("auto", 'The most that is placed on this drive; "auto": as much as fits.')
+    capacity: values.Capacity = key("auto", 'The most that is placed on this drive; "auto": as much as fits.')
 
 
 class Config(BaseSettings):
@@ -249,6 +240,17 @@ class Config(BaseSettings):
                 raise refuse("Two drives have this path.", remedy, at=(index, "path"), value=drive.path)
         return drives
 
+    @model_validator(mode="after")
+    def _named(self) -> "Config":
+        known = [drive.name for drive in self.drive]
+        for number, rule in enumerate(self.placement.rule):
+            unknown = [name for name in rule.drives if name not in known]
+            if unknown:
+                remedy = f"The drives are: {', '.join(known) or 'none'}."
+                at = ("placement", "rule", number, "drives")
+                raise refuse("There is no such drive.", remedy, at=at, value=unknown[0])
+        return self
+
 
 def sections() -> dict[str, type[Section]]:
     """The model of each section, in the order of the file."""
@@ -279,9 +281,10 @@ def example_line(key: str, field: FieldInfo) -> str:
 
 
 def _known() -> Known:
+    models: dict[str, type[Section]] = {**sections(), "placement.rule": RuleConfig, "placement.mover": MoverConfig}
     return {
         name: {key: example_line(key, field) for key, field in fields_of(model).items()}
-        for name, model in sections().items()
+        for name, model in models.items()
     }
 
 

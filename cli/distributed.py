@@ -15,6 +15,7 @@ from cli import pool
 from cli.config import Config
 from cli.config_arr import services
 from cli.keeping import open_names
+from cli.knowing import PoolKnowledge
 from cli.output import fail, human_size, progress, warn
 from cli.state import StateFolder, StateInUse
 from placement.distribute import QUIET, Distribution, Report
@@ -117,7 +118,7 @@ def distributing(
             closing.callback(links.close)
             folders = [_opened(path, closing) for path in sources]
             made = Distribution(
-                pool.placing(config, drives),
+                pool.placing(config, drives, PoolKnowledge(drives, names)),
                 journal,
                 links,
                 quiet=quiet,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.options import call, config_option, inside, load, mounted
+from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
 from cli.sizes import parse_size
 
@@ -17,9 +17,10 @@ from cli.sizes import parse_size
 @config_option
 @json_option
 def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, as_json: bool) -> None:
-    """Say where PATH lies and why, and what each drive would say to a new file there.
+    """Say where PATH lies and why, which rule decides about a new file there, and what each drive would say to it.
 
-    PATH is in the tree, as in /data/media/x, or relative to its root; it need not exist.
+    PATH is in the tree, as in /data/media/x, or relative to its root; it need not exist. "-" reads a list from the
+    standard input.
 
     \b
     Example:
@@ -30,7 +31,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         wanted = None if size is None else parse_size(size)
     except ValueError as error:
         fail(f"--size {size}: {error}")
-    inner = [inside(config, path) for path in paths]
+    inner = [inside(config, path) for path in expanded(paths)]
     answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
     if as_json:
         print_json(answers)
@@ -51,7 +52,7 @@ def _show(answer: Mapping[str, Any]) -> None:
         if about["kind"] == "file":
             fields.insert(1, ("Size", human_size(about["size"])))
         print_fields(fields)
-    say("A new file there:")
+    say(f"A new file there ({answer['rule']}):")
     rows = [(one["rank"] or "-", one["drive"], one["reason"]) for one in answer["drives"]]
     print_table(("Order", "Drive", "Reason"), rows, right=(0,))
 

@@ -1,56 +1,79 @@
-"""`mediapool jobs`: what was done to many files, and how to undo it."""
+"""`mediapool jobs`: work that moved or moves many files, of whatever kind, and stopping, continuing or undoing it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import distributed
-from cli.distribute_cmd import plain
-from cli.exitcodes import Exit
-from cli.options import config_option, load
-from cli.output import (
-    confirm,
-    dry_run_option,
-    fail,
-    human_size,
-    human_time,
-    json_option,
-    print_json,
-    print_table,
-    say,
-    yes_option,
-)
+from cli import distribute_jobs, move_jobs
+from cli.ledger import Asked, Ledger
+from cli.moving import JOBS
+from cli.options import call, config_option, load, mounted
+from cli.output import dry_run_option, fail, json_option, print_json, print_table, say, yes_option
+
+# By what the number of a job begins with.
+LEDGERS: dict[str, Ledger] = {"": move_jobs.LEDGER, "d": distribute_jobs.LEDGER}
 
 
 @click.group()
 def jobs() -> None:
-    """Jobs that moved files, and undoing them."""
+    """Work that moves many files, some of which goes on in the background."""
 
 
-@jobs.command(name="list")
+@jobs.command("list")
 @config_option
 @json_option
 def list_jobs(config_file: Path | None, as_json: bool) -> None:
-    """Show the jobs, the newest last.
+    """Show all jobs, how far they are, and what they wait for; also while nothing is mounted.
+
+    Numbers alone are moves between drives, d1 is the first run of `distribute`.
 
     \b
     Example:
       mediapool jobs list
     """
-    found = distributed.jobs(load(config_file))
+    asked = Asked(config_file)
+    found = [(ledger, job) for ledger in dict.fromkeys(LEDGERS.values()) for job in ledger.jobs(asked)]
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json([job for _, job in found])
+        return
+    if not found:
         say("There are no jobs.")
-    else:
-        headers = ("Job", "Kind", "Began", "State", "Files", "Size", "Library")
-        print_table(headers, [_row(one) for one in found], right=(4, 5))
+        return
+    headers = ("Job", "What", "State", "Files", "Bytes", "Rate", "Left", "Since")
+    print_table(headers, [ledger.row(job) for ledger, job in found], right=(0, 3, 4, 5, 6))
+    for ledger, job in found:
+        for line in ledger.remarks(job):
+            say(line)
 
 
-def _row(job: dict[str, Any]) -> tuple[object, ...]:
-    began = human_time(job["started"])
-    return (job["id"], job["kind"], began, job["state"], job["moved"], human_size(job["bytes"]), job["library"])
+@jobs.command()
+@click.argument("job", type=int)
+@config_option
+def pause(job: int, config_file: Path | None) -> None:
+    """Let JOB rest; the file under way is begun anew when it goes on.
+
+    \b
+    Example:
+      mediapool jobs pause 3
+    """
+    call(mounted(load(config_file)), f"{JOBS}/pause", {"job": job})
+    say(f"Job {job} rests. To go on: mediapool jobs resume {job}")
+
+
+@jobs.command()
+@click.argument("job", type=int)
+@config_option
+def resume(job: int, config_file: Path | None) -> None:
+    """Go on with JOB, which was paused.
+
+    \b
+    Example:
+      mediapool jobs resume 3
+    """
+    call(mounted(load(config_file)), f"{JOBS}/resume", {"job": job})
+    say(f"Job {job} goes on.")
 
 
 @jobs.command()
@@ -59,37 +82,18 @@ def _row(job: dict[str, Any]) -> tuple[object, ...]:
 @dry_run_option
 @yes_option
 @json_option
-def undo(job: str, config_file: Path | None, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Put the files of JOB back to where they were, and take their links away.
+def undo(job: str, config_file: Path | None, **given: Any) -> None:
+    """End JOB, and move its files back to where they were. Nothing is put over what stands there now.
 
     \b
     Example:
-      mediapool jobs undo d3
+      mediapool jobs undo 3
     """
-    config = load(config_file)
-    number = distributed.number_of(job)
-    found = None if number is None else distributed.job(config, number)
-    if found is None:
-        fail(f"There is no job {job!r}.", "mediapool jobs list shows all.")
-    what = f"{found.moved} files ({human_size(found.bytes)}) that lead to {found.library}"
-    if dry_run:
-        print_json({"job": job, "files": found.moved, "bytes": found.bytes}) if as_json else say(f"Would undo {what}.")
-        return
-    confirm(f"Put back {what}?", yes)
-    with distributed.distributing(config, found.library, (), change=True) as made:
-        made.recover()
-        report = made.undo(found.id)
-    if as_json:
-        print_json(plain(report))
-    else:
-        say(f"Put back {len(report.moved)} files.")
-    if report.interrupted:
-        fail("It was interrupted; repeat it for the rest.")
-    if report.failed:
-        reasons = "\n".join(f"{path}: {reason}" for path, reason in report.failed)
-        if as_json:
-            raise SystemExit(Exit.FAILED)
-        fail(f"{len(report.failed)} could not be put back.", reasons)
+    known = re.fullmatch(r"([a-z]?)(\d+)", job)
+    ledger = LEDGERS.get(known[1]) if known else None
+    if ledger is None:
+        fail(f"There is no job {job!r}.", "See: mediapool jobs list")
+    ledger.undo(Asked(config_file), job, **given)
 
 
 commands = [jobs]

@@ -62,6 +62,7 @@ for command in (
     *explain_cmd.commands,
     *pin_cmd.commands,
     *pool_cmd.commands,
+    *jobs_cmd.commands,
     *layout_cmd.commands,
     *distribute_cmd.commands,
     *jobs_cmd.commands,

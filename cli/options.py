@@ -1,6 +1,9 @@
 """What many commands share: the --config option, the loaded configuration, and calls to the running mount."""
 
+import glob
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +82,16 @@ def inside(config: Config, path: str) -> str:
     if not whole.is_relative_to(root):
         fail(f"{path} does not lie below {root}.", "Name a path in the tree.")
     return "" if whole == root else str(whole.relative_to(root))
+
+
+def expanded(words: Sequence[str]) -> list[str]:
+    """The paths that the words mean: patterns that the shell left, and a list on the standard input for "-"."""
+    found: list[str] = []
+    for word in words:
+        if word == "-":
+            found += [line for line in sys.stdin.read().replace("\0", "\n").split("\n") if line]
+        elif glob.has_magic(word) and not Path(word).exists():
+            found += sorted(glob.glob(word, recursive=True)) or [word]
+        else:
+            found.append(word)
+    return found

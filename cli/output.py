@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 import click
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +40,13 @@ def human_size(size: int) -> str:
 def human_time(seconds: float) -> str:
     """A moment, in seconds since 1970, for people: local time to the minute."""
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+
+
+def human_duration(seconds: float) -> str:
+    """`seconds` for people, as in "2 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def printable(value: object) -> str:
@@ -77,6 +85,19 @@ def progress(text: str) -> None:
     if sys.stderr.isatty():
         width = _console(sys.stderr).width - 1
         print(f"\r\x1b[K{printable(text)[:width]}", end="", file=sys.stderr, flush=True)
+
+
+def transfer_bar(quiet: bool) -> Progress:
+    """A bar for bytes on their way, with speed and time left, that goes away at the end; only to people."""
+    console = Console(file=sys.stderr, markup=False, highlight=False)
+    columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    shown = console.is_terminal and not quiet
+    return Progress(TextColumn("{task.description}"), *columns, console=console, disable=not shown, transient=True)
+
+
+def short_name(path: str) -> str:
+    """The last name of `path` for a bar; brackets, which the names of torrents hold, are no styles there."""
+    return printable(path.rpartition("/")[2])[:40].replace("[", "\\[")
 
 
 def warn(text: str) -> None:

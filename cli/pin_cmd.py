@@ -1,18 +1,14 @@
 """`mediapool pin`, `unpin` and `download`: local copies of remote files, and ordinary files in their place."""
 
-import glob
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.config import Config
-from cli.options import call, config_option, inside, load, mounted
+from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import (
     confirm,
     dry_run_option,
@@ -21,8 +17,9 @@ from cli.output import (
     json_option,
     print_json,
     print_table,
-    printable,
     say,
+    short_name,
+    transfer_bar,
     yes_option,
 )
 from cli.pinning import PINS
@@ -84,7 +81,7 @@ def download(paths: tuple[str, ...], config_file: Path | None, dry_run: bool, ye
 def _run(goal: str, words: Sequence[str], config: Config, question: str, options: tuple[bool, bool, bool]) -> None:
     dry_run, yes, as_json = options
     contact = mounted(config)
-    wanted = {"goal": goal, "paths": [inside(config, path) for path in _expanded(words)]}
+    wanted = {"goal": goal, "paths": [inside(config, path) for path in expanded(words)]}
     answers = call(contact, f"{PINS}/ask", {**wanted, "dry_run": True})
     work = [answer for answer in answers if answer["state"] not in (*_IDLE, "failed")]
     if work and not dry_run:
@@ -100,27 +97,11 @@ def _run(goal: str, words: Sequence[str], config: Config, question: str, options
         raise SystemExit(1)
 
 
-def _expanded(words: Sequence[str]) -> list[str]:
-    """The paths that the words mean: patterns that the shell left, and a list on the standard input for "-"."""
-    found: list[str] = []
-    for word in words:
-        if word == "-":
-            found += [line for line in sys.stdin.read().replace("\0", "\n").split("\n") if line]
-        elif glob.has_magic(word) and not Path(word).exists():
-            found += sorted(glob.glob(word, recursive=True)) or [word]
-        else:
-            found.append(word)
-    return found
-
-
 def _watched(contact: Contact, answers: Sequence[Answer], quiet: bool) -> list[Answer]:
     """The answers once all their jobs have ended; a bar meanwhile, if people look on."""
     wanted = {answer["file"] for answer in answers if answer["file"]}
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn())
-    console = Console(file=sys.stderr, markup=False, highlight=False)
-    shown = console.is_terminal and not quiet
     try:
-        with Progress(*columns, TimeRemainingColumn(), console=console, disable=not shown, transient=True) as bar:
+        with transfer_bar(quiet) as bar:
             task = bar.add_task("", total=sum(answer["size"] for answer in answers if answer["file"]))
             while True:
                 jobs = {job["file"]: job for job in call(contact, PINS)["jobs"] if job["file"] in wanted}
@@ -137,8 +118,7 @@ def _description(jobs: Mapping[int, Answer]) -> str:
     busy = next((job for job in jobs.values() if job["state"] not in ("waiting", "done", "failed")), None)
     if busy is None:
         return "waiting"
-    # The names of torrents hold brackets, which rich takes for styles.
-    return printable(f"{busy['state']} {busy['path'].rpartition('/')[2]}"[:40]).replace("[", "\\[")
+    return f"{busy['state']} {short_name(busy['path'])}"
 
 
 def _count(answers: Sequence[Answer]) -> str:

@@ -8,7 +8,7 @@ import placement.drive
 from cli.config import Config, DriveConfig
 from placement.drive import Drive, refuse_clashes
 from placement.identity import DriveError, Identity, initialise, next_number
-from placement.rules import Placement
+from placement.rules import Knowledge, Placement
 from vfs.namesdb import NamesDb
 
 
@@ -42,7 +42,7 @@ def open_drives(config: Config, db: NamesDb) -> list[Drive]:
     except BaseException:
         close(drives)
         raise
-    _remember(db, drives)
+    remember(db, drives)
     return drives
 
 
@@ -82,10 +82,17 @@ def remembered(names: Path) -> dict[str, Identity]:
         db.close()
 
 
-def placing(config: Config, drives: list[Drive]) -> Placement:
-    """The rule for new files."""
-    rule = config.placement
-    return Placement(lambda: drives, policy=rule.policy, path_preserving=rule.path_preserving, min_free=rule.min_free)
+def placing(config: Config, drives: list[Drive], knowledge: Knowledge) -> Placement:
+    """The rules for new files."""
+    pools = config.placement
+    return Placement(
+        lambda: drives,
+        policy=pools.policy,
+        path_preserving=pools.path_preserving,
+        min_free=pools.min_free,
+        rules=[rule.as_rule() for rule in pools.rule],
+        knowledge=knowledge,
+    )
 
 
 def close(drives: Iterable[Drive | DriveError]) -> None:
@@ -94,7 +101,8 @@ def close(drives: Iterable[Drive | DriveError]) -> None:
             drive.close()
 
 
-def _remember(db: NamesDb, drives: Iterable[Drive]) -> None:
+def remember(db: NamesDb, drives: Iterable[Drive]) -> None:
+    """Record that these drives are part of the pool."""
     with db.write() as connection:
         for drive in drives:
             connection.execute("DELETE FROM drive WHERE name = ? OR identity = ?", (drive.name, drive.id))

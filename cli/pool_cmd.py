@@ -6,9 +6,11 @@ import click
 
 from cli import config as configuration
 from cli import config_file as files
+from cli import move_cmd
 from cli import pool as drives
 from cli.check_cmd import check
-from cli.options import ask, config_option, load
+from cli.members import RELOAD, told
+from cli.options import ask, call, config_option, load
 from cli.output import confirm, dry_run_option, fail, json_option, print_json, say, warn, yes_option
 from cli.restore_cmd import restore_names
 from cli.state import StateFolder
@@ -80,8 +82,13 @@ def add(
     except DriveError as error:
         files.remove_drive(config.file, chosen)
         fail(str(error))
+    try:
+        _remind(config)
+    except SystemExit:
+        # The running mount cannot take it, and neither could the next one.
+        files.remove_drive(config.file, chosen)
+        raise
     say(f"Added drive {chosen} at {path}.")
-    _remind(config)
 
 
 @pool.command()
@@ -123,11 +130,17 @@ def _numbers(config: configuration.Config, known: dict[str, Identity]) -> set[in
 
 
 def _remind(config: configuration.Config) -> None:
-    if StateFolder(config.state.path).in_use():
+    state = StateFolder(config.state.path)
+    contact = state.contact()
+    if contact is not None:
+        say(told(call(contact, RELOAD, {})))
+    elif state.in_use():
         warn("the running mount goes on without this change; mount anew to use it")
 
 
 pool.add_command(restore_names)
 pool.add_command(check)
+for move in move_cmd.commands:
+    pool.add_command(move)
 
 commands = [pool]

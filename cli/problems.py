@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 SECRET_KEYS = frozenset({"token", "password", "api_key"})
 # Sections whose header has a name of the user's: [client.tv].
 TABLES = frozenset({"client"})
-# Sections that there may be several of.
-LISTS = frozenset({"arr", "drive"})
+# Sections that there may be several of, and how one of them is called.
+LISTS = {"arr": "arr", "drive": "drive", "placement.rule": "rule", "placement.mover": "mover"}
 # Someone who pastes a token into the wrong key must not find it in a log either.
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80
@@ -97,7 +97,7 @@ def _problem(details: ErrorDetails, known: Known, notes: Mapping[Where, str]) ->
 
 
 def _unknown(where: Where, known: Known, note: str = "") -> Problem:
-    names = list(known) if len(where) == 1 else list(known[str(where[0])])
+    names = list(known) if len(where) == 1 else list(known[_section(where)])
     kind = "section" if len(where) == 1 else "key"
     near = difflib.get_close_matches(str(where[-1]), names, n=1)
     remedy = f'Did you mean "{near[0]}"?' if near else f"Remove it. Known here: {', '.join(names)}."
@@ -110,17 +110,24 @@ def unknown_section(section: str, known: Known, note: str) -> Problem:
 
 
 def _example(where: Where, known: Known) -> str:
-    section = known.get(str(where[0]), {})
+    section = known.get(_section(where), {})
     return section.get(str(where[-1]), f"[{where[0]}] with its keys: {', '.join(section)}")
+
+
+def _section(where: Where) -> str:
+    """The section that a place lies in: "placement.rule" for what is in a rule, else its first part."""
+    inner = ".".join(str(part) for part in where[:2])
+    return inner if inner in LISTS and len(where) > 2 else str(where[0])
 
 
 def _title(where: Where) -> str:
     """As the place is written in TOML; the second drive's path is `[[drive]] path (drive 2)`."""
     if not where:
         return ""
-    brackets = f"[[{where[0]}]]" if where[0] in LISTS else f"[{where[0]}]"
+    tables = _section(where)
+    brackets = f"[[{tables}]]" if tables in LISTS else f"[{tables}]"
     number = next((part for part in where if isinstance(part, int)), None)
-    keys = [part for part in where[1:] if isinstance(part, str)]
-    if where[0] in TABLES and keys:
-        brackets = f"[{where[0]}.{keys.pop(0)}]"
-    return " ".join([brackets, *keys, *([] if number is None else [f"({where[0]} {number + 1})"])])
+    keys = [part for part in where[tables.count(".") + 1 :] if isinstance(part, str)]
+    if tables in TABLES and keys:
+        brackets = f"[{tables}.{keys.pop(0)}]"
+    return " ".join([brackets, *keys, *([] if number is None else [f"({LISTS.get(tables, 'entry')} {number + 1})"])])

@@ -34,6 +34,7 @@ class StateFolder:
         self.budget = path / "budget.json"
         self.distribute = path / "distribute.db"
         self.failed = path / "failed.json"
+        self.jobs = path / "jobs.db"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"
         self._lock = path / "lock"

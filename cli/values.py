@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from cli.problems import refuse
 from cli.sizes import parse_duration, parse_size
 from debrid.downloads.words import BadWord, check_category
+from placement.policies import understood
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -75,6 +76,21 @@ def _folder(value: object) -> Path:
     if not path.is_absolute():
         raise refuse("It is not an absolute path.", 'Write the whole path, from the first "/" on.')
     return path
+
+
+def _policy(value: object) -> str:
+    try:
+        understood(str(value))
+    except ValueError as error:
+        raise refuse("There is no such policy.", f'Write it as in policy = "pfrd"; {error}.') from None
+    return str(value)
+
+
+def _pattern(value: object) -> str:
+    text = value.strip("/") if isinstance(value, str) and _is_path_text(value) else ""
+    if not text or any(part in (".", "..") for part in text.split("/")):
+        raise refuse("It is no pattern of paths.", 'Write it as in match = "media/tv/**", relative to the tree.')
+    return text
 
 
 def _umask(value: object) -> int:
@@ -184,6 +200,8 @@ Delay = Annotated[float | None, BeforeValidator(_unless("never", _seconds))]
 Id = Annotated[int, BeforeValidator(_id), Field(ge=0, le=_MOST_ID)]
 Umask = Annotated[int, BeforeValidator(_umask)]
 Name = Annotated[str, BeforeValidator(_name)]
+Policy = Annotated[str, BeforeValidator(_policy)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
 Tier = Annotated[str | None, BeforeValidator(_unless(None, _name))]
 Hosts = Annotated[list[str], BeforeValidator(_hosts)]
 ByCategory = BeforeValidator(_categories)

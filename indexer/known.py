@@ -152,6 +152,21 @@ class KnownFiles:
         except Unknown:
             return None
 
+    def names_of(self, drive_number: int, ino: int) -> list[str]:
+        """Names that a file with this st_ino and several names had when the drive was last looked at, sorted.
+
+        A hint: some may be gone and others missing, also all of them. Never raises.
+        """
+        try:
+            with self._catalog.reading() as connection:
+                tree = Tree(connection, drive_number)
+                root = tree.root()
+                found = [] if root is None else list(tree.linked(root.filesystem, [ino]))
+                return sorted(joined(tree.path_of(one.directory), os.fsdecode(one.name)) for one in found)
+        except (CatalogError, LookupError) as error:
+            log.debug("the names of file %d are not known: %s", ino, error)
+            return []
+
     def _ask(self, number: int, path: str, ask: Callable[[Tree, Places], T]) -> T:
         """The answer of `ask`, given while no mark was taken away: what it read and the marks go together."""
         for _ in range(_TRIES):

@@ -44,6 +44,7 @@ class _Task:
         self.due = 0.0
         self.anew = False
         self.present = True
+        self.gone = False
         self.crawl: Crawl | None = None
         self.progress: Progress | None = None
         self.wake = threading.Event()
@@ -79,9 +80,27 @@ class Walker:
         for task in self._tasks:
             self._known.adopt(task.drive.number, task.drive.id)
         for task in self._tasks:
-            name = f"walker {task.drive.name}"
-            task.thread = threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
-            task.thread.start()
+            self._begin(task)
+
+    def _begin(self, task: _Task) -> None:
+        name = f"walker {task.drive.name}"
+        task.thread = threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
+        task.thread.start()
+
+    def add(self, drive: Drive) -> None:
+        """One more drive, after `start`. CatalogError."""
+        self._known.adopt(drive.number, drive.id)
+        task = _Task(drive)
+        self._tasks = [*self._tasks, task]
+        self._begin(task)
+
+    def remove(self, number: int) -> None:
+        """Leave the drive of this number alone from now on; what is known of it stays."""
+        for task in self._tasks:
+            if task.drive.number == number:
+                task.gone = True
+                task.wake.set()
+        self._tasks = [task for task in self._tasks if not task.gone]
 
     def stop(self) -> None:
         """End within milliseconds, or, where a disk does not answer, leave its thread behind after some seconds."""
@@ -115,7 +134,7 @@ class Walker:
         while True:
             task.wake.clear()
             # In this order: `stop` sets the two the other way round.
-            if self._stop.is_set():
+            if self._stop.is_set() or task.gone:
                 break
             task.wake.wait(self._turn(task))
         self._drop(task)

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from placement.kinds import Kind, kind_of
+
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
@@ -236,6 +238,14 @@ class Root:
         """The kind of filesystem, as mount(8) calls it; "" where unknown."""
         mount = _mount_of(self._fd)
         return mount[mount.index("-") + 1] if mount else ""
+
+    def kind(self) -> Kind | None:
+        """The kind of drive that the root lies on; None where unknown."""
+        mount = _mount_of(self._fd)
+        if mount is None:
+            return None
+        type_and_source = mount[mount.index("-") + 1 :]
+        return kind_of(type_and_source[0], _unescaped(type_and_source[1]), self.key[0])
 
     def close(self) -> None:
         """Close now, for a caller that knows itself alone; harmless when repeated."""

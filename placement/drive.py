@@ -19,6 +19,8 @@ from typing import Literal, Self
 
 from placement.beneath import Root
 from placement.identity import IDENTITY, DriveError, Identity, read_identity
+from placement.kinds import Kind
+from placement.reserving import Reserved
 from placement.usage import Usage
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ class DriveConfig:
     """One drive as the configuration describes it.
 
     `mode`: "rw"; "ro", nothing is changed; "nc", no new objects are placed, existing ones may be changed.
-    `min_free`: bytes kept free there, None for the pool's default. `capacity`: bytes that may lie there in
+    `tier`: None for the kind of drive it is found to be. `min_free`: bytes kept free there, None for the pool's
+    default. `capacity`: bytes that may lie there in
     all, None for as many as the filesystem takes.
     """
 
@@ -60,7 +63,6 @@ class Drive:
         self.name = config.name
         self.path = config.path
         self.mode = config.mode
-        self.tier = config.tier
         self.id = identity.id
         self.number = identity.number
         self._identity = identity
@@ -70,6 +72,10 @@ class Drive:
         self._began = 0.0
         self._fresh_until = time.monotonic() + FRESH
         self._closed = False
+        self._kind: Kind | None = None
+        self.reserved = Reserved()
+        # Why it takes no new objects for now, although its config allows it; "" while it does.
+        self.retiring = ""
         # Only a drive with a capacity of its own needs its bytes counted.
         self.usage = None if config.capacity is None else Usage(self.require)
 
@@ -123,6 +129,19 @@ class Drive:
         if self._current() is not None:
             self._fresh_until = 0.0
         return self._current() is None
+
+    @property
+    def tier(self) -> str | None:
+        """The tier of its config, else its kind as far as that was found out: ssd, hdd or network."""
+        return self.config.tier or self.kind
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of drive it is; None while that is unknown."""
+        root = self._current()
+        if self._kind is None and root is not None:
+            self._kind = root.kind()
+        return self._kind
 
     def space(self) -> "os.statvfs_result":
         """Room of the drive's filesystem; OSError EIO if it is missing, never the room of its mount point."""

@@ -10,6 +10,9 @@ value is taken as it stands. `available` counts only what lies above it, so plac
 already placed may still grow into it.
 
 Capacity. A drive with a `capacity` is treated as a drive of that size, if its filesystem is not smaller.
+
+Reserved. What is spoken for on a drive (`reserving.py`) is not available either. A drive on which all is spoken for
+comes last, but still takes what has no known size: it may be small, and what was expected may never come.
 """
 
 import errno
@@ -29,6 +32,8 @@ DEFAULT_MIN_FREE = GIB
 MIN_FREE_PART = 20
 
 HasDir = Callable[[Drive, str], bool]
+# What a rule says to a drive that may take the object otherwise.
+Adjust = Callable[[Drive, Candidate], "Candidate | Rejection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def measure(drive: Drive, min_free: int = DEFAULT_MIN_FREE) -> Candidate:
     return _measured(drive, drive.space(), min_free)
 
 
-def _measured(drive: Drive, space: "os.statvfs_result", min_free: int) -> Candidate:
+def _measured(drive: Drive, space: "os.statvfs_result", min_free: int, floor: int = 0) -> Candidate:
     total = space.f_blocks * space.f_frsize
     used = (space.f_blocks - space.f_bfree) * space.f_frsize
     room = space.f_bavail * space.f_frsize
@@ -66,8 +71,10 @@ def _measured(drive: Drive, space: "os.statvfs_result", min_free: int) -> Candid
         used = drive.usage.bytes()
         total = min(total, capacity)
         room = min(room, capacity - used)
-    available = max(0, room - kept_free(drive.config.min_free, total, min_free))
-    return Candidate(drive.name, drive.number, total, available, used)
+    kept = max(floor, kept_free(drive.config.min_free, total, min_free))
+    free = max(0, room - kept)
+    available = max(0, free - drive.reserved.bytes())
+    return Candidate(drive.name, drive.number, total, available, used, reserved=free - available)
 
 
 def kept_free(own: int | None, total: int, default: int) -> int:
@@ -75,15 +82,22 @@ def kept_free(own: int | None, total: int, default: int) -> int:
     return own if own is not None else min(default, total // MIN_FREE_PART)
 
 
-def judge(drive: Drive, *, size_hint: int | None = None, min_free: int = DEFAULT_MIN_FREE) -> Candidate | Rejection:
-    """Whether `drive` may take a new object of `size_hint` bytes (None: unknown). Raises nothing."""
+def judge(
+    drive: Drive, *, size_hint: int | None = None, min_free: int = DEFAULT_MIN_FREE, floor: int = 0
+) -> Candidate | Rejection:
+    """Whether `drive` may take a new object of `size_hint` bytes (None: unknown). Raises nothing.
+
+    `floor`: bytes to keep free in any case.
+    """
     if drive.mode == "ro":
         return Rejection(drive, "read-only by its config", errno.EROFS)
     if drive.mode == "nc":
         return Rejection(drive, "takes no new objects by its config", errno.EROFS)
+    if drive.retiring:
+        return Rejection(drive, drive.retiring, errno.EROFS)
     try:
         space = drive.space()
-        candidate = _measured(drive, space, min_free)
+        candidate = _measured(drive, space, min_free, floor)
     except OSError as error:
         problem = drive.problem
         return Rejection(drive, f"missing: {problem.cause}" if problem else str(error), errno.EIO)
@@ -97,11 +111,21 @@ def _fits(
 ) -> Candidate | Rejection:
     if space.f_files and not space.f_favail:
         return Rejection(drive, "no inodes are free", errno.ENOSPC)
-    if not candidate.available:
+    if not candidate.available + candidate.reserved:
         return Rejection(drive, "full: nothing available above min_free", errno.ENOSPC)
+    return fits(drive, candidate, size_hint)
+
+
+def fits(drive: Drive, candidate: Candidate, size_hint: int | None) -> Candidate | Rejection:
+    """The candidate if `size_hint` bytes are available there."""
     if size_hint is not None and size_hint > candidate.available:
         needed, room = readable(size_hint), readable(candidate.available)
         return Rejection(drive, f"{needed} needed, {room} available", errno.ENOSPC)
+    return candidate
+
+
+def unchanged(drive: Drive, candidate: Candidate) -> Candidate:
+    """An `Adjust` for a rule that has nothing to say to the drives."""
     return candidate
 
 
@@ -115,6 +139,8 @@ def choose(
     path_preserving: bool = False,
     min_free: int = DEFAULT_MIN_FREE,
     has_dir: HasDir = has_dir,
+    floor: int = 0,
+    adjust: Adjust = unchanged,
 ) -> list[Drive]:
     """The drives that may take `path`, best first, never empty.
 
@@ -122,7 +148,14 @@ def choose(
     takes nothing new (or there are no drives), else EIO. ValueError for an unknown policy.
     """
     verdicts = verdicts_on(
-        drives, path, size_hint=size_hint, path_preserving=path_preserving, min_free=min_free, has_dir=has_dir
+        drives,
+        path,
+        size_hint=size_hint,
+        path_preserving=path_preserving,
+        min_free=min_free,
+        has_dir=has_dir,
+        floor=floor,
+        adjust=adjust,
     )
     ordered = order(verdicts, path, policy, random, size_hint, path_preserving)
     if not ordered:
@@ -139,12 +172,16 @@ def order(
     size_hint: int | None,
     path_preserving: bool,
 ) -> list[Candidate]:
-    """The candidates among `verdicts` as the policy orders them."""
+    """The candidates among `verdicts` as the policy orders them, those to be kept together with first."""
     chosen = policies.policy(policy)
     if path_preserving:
         chosen = policies.preserving(chosen)
+    chosen = policies.keeping(chosen)
     candidates = [verdict for verdict in verdicts if isinstance(verdict, Candidate)]
-    return chosen(candidates, path, size_hint, random)
+    free = [candidate for candidate in candidates if candidate.available]
+    spoken_for = [candidate for candidate in candidates if not candidate.available]
+    ordered = chosen(free, path, size_hint, random)
+    return [*ordered, *chosen(spoken_for, path, size_hint, random)] if spoken_for else ordered
 
 
 def verdicts_on(
@@ -155,15 +192,19 @@ def verdicts_on(
     path_preserving: bool,
     min_free: int,
     has_dir: HasDir,
+    floor: int = 0,
+    adjust: Adjust = unchanged,
 ) -> list[Candidate | Rejection]:
-    """`judge` for each drive, in their order; with `path_preserving` each candidate also has its depth."""
-    verdicts = [judge(drive, size_hint=size_hint, min_free=min_free) for drive in drives]
-    if not path_preserving:
-        return verdicts
-    return [
-        _with_depth(drive, verdict, path, has_dir) if isinstance(verdict, Candidate) else verdict
-        for drive, verdict in zip(drives, verdicts, strict=True)
-    ]
+    """`judge` for each drive, in their order, then `adjust`; with `path_preserving` candidates have their depth."""
+    verdicts: list[Candidate | Rejection] = []
+    for drive in drives:
+        verdict = judge(drive, size_hint=size_hint, min_free=min_free, floor=floor)
+        if isinstance(verdict, Candidate):
+            verdict = adjust(drive, verdict)
+        if path_preserving and isinstance(verdict, Candidate):
+            verdict = _with_depth(drive, verdict, path, has_dir)
+        verdicts.append(verdict)
+    return verdicts
 
 
 def _with_depth(drive: Drive, candidate: Candidate, path: str, has_dir: HasDir) -> Candidate | Rejection:

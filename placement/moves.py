@@ -180,7 +180,7 @@ class Mover:
                 raise OSError(errno.EINVAL, "it lies on that drive already")
             with Original(drive, path) as original, self._claimed(drive, original.ino) as token:
                 self._refuse(drive, original, target, reserve)
-                with Staged(target, token) as copy:
+                with Staged(target, token) as copy, target.reserved.held(lambda: _left(original, copy) + reserve):
                     record = Record(token, drive.id, target.id, original.ino, (path,))
                     parts = (drive, original, target, copy)
                     return Relocation(self._tools, parts, record, Allowance(rate, cancel), held).run()
@@ -267,6 +267,11 @@ class Mover:
             return [], ours, active
         known = active | {fields.get("token") for _, fields in ours} | set(others)
         return [stray for stray in there if stray[1] not in known], ours, active
+
+
+def _left(original: Original, copy: Staged) -> int:
+    """Bytes that the target has still to give for the copy."""
+    return (original.found.st_blocks - copy.blocks()) * BLOCK
 
 
 def _explained(error: OSError, drive: Drive, target: Drive, path: str) -> OSError:

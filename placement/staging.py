@@ -171,6 +171,14 @@ class Staged:
         """What the target's filesystem says of the copy."""
         return os.fstat(self._fd)
 
+    def blocks(self) -> int:
+        """How many blocks of 512 bytes it has so far; asked by other threads."""
+        try:
+            with self._target.require().parent(self._path) as (dirfd, name):
+                return os.stat(name, dir_fd=dirfd, follow_symlinks=False).st_blocks
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Close the copy; harmless when repeated."""
         fd, self._fd = self._fd, -1

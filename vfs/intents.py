@@ -63,6 +63,10 @@ class Intents:
         # Paths of work that waits for a drive to come back; reading and changing them gives EIO.
         self._blocked: tuple[str, ...] = ()
 
+    def join(self, number: int, branch: Branch) -> None:
+        """One more local branch; it may be one that interrupted work waits for."""
+        self._branches[number] = branch
+
     def run(self, steps: Sequence[Step], first: Sequence[Step] = ()) -> None:
         """Do all steps in their order, those on remote names last; `first`, on remote names, with the begin.
 

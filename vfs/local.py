@@ -24,7 +24,7 @@ from vfs.branch import Branch, Folder, Handle, Moved, error
 from vfs.hidden import HiddenFiles
 from vfs.inodes import Inodes
 from vfs.known import KnownFiles, LastKnown, NothingKnown, Reported
-from vfs.localhandle import LocalHandle, MakeRoom, by_proc, no_room
+from vfs.localhandle import Growing, LocalHandle, MakeRoom, by_proc, no_room
 from vfs.openfiles import OpenFiles
 
 # O_CREAT and O_EXCL were dealt with before, O_DIRECT would demand aligned buffers of us, and the kernel has followed
@@ -52,6 +52,8 @@ class LocalBranch(Branch):
         self._gives_away = os.geteuid() == 0
         self.hidden = HiddenFiles(drive.number, self._known)
         self.open_files: OpenFiles[LocalHandle] = OpenFiles()
+        self.growing = Growing()
+        drive.reserved.growing.append(self.growing.bytes)
         # Called with a handle whose drive is full, the bytes wanted, and the error; returns when there is room.
         self.make_room: MakeRoom = no_room
 
@@ -75,6 +77,7 @@ class LocalBranch(Branch):
         """A handle of this st_ino was opened at `path`, or goes on here."""
         if handle.writes:
             self._known.writing(self._number, path, ino)
+            self.growing.add(handle)
         self.open_files.opened(ino, handle)
 
     def _is_missing(self, cause: OSError) -> bool:
@@ -248,7 +251,9 @@ class LocalBranch(Branch):
                 os.close(fd)
                 os.unlink(name, dir_fd=dirfd)
                 raise
-            return LocalHandle(self, fd, path, writes=_writes(flags))
+            handle = LocalHandle(self, fd, path, writes=_writes(flags))
+            handle.expected = self.drive.reserved.take(path)
+            return handle
 
     def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
         with self._changing(path) as (dirfd, name), self.reported(path, file=True):
@@ -316,6 +321,7 @@ class LocalBranch(Branch):
     def left(self, ino: int, handle: LocalHandle) -> bool:
         """A handle of this st_ino is closed, or goes on elsewhere; whether that was the last."""
         if handle.writes:
+            self.growing.discard(handle)
             self._known.written(self._number, ino)
         return self.open_files.closed(ino, handle)
 

@@ -11,10 +11,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from vfs import syscalls
-from vfs.attr import Attr
+from vfs.attr import BLOCK, Attr
 from vfs.branch import Handle
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ T = TypeVar("T")
 # it, or raises the error.
 MakeRoom = Callable[["LocalHandle", "LocalBranch", int, OSError], None]
 
+_ATTEMPTS = 100
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # What of the flags of open(2) is asked for again when the file goes on elsewhere.
 _KEPT = os.O_ACCMODE | os.O_APPEND | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
@@ -40,6 +42,33 @@ def no_room(handle: "LocalHandle", full: "LocalBranch", wanted: int, cause: OSEr
     raise cause
 
 
+class Growing:
+    """The handles of one drive that are open for writing. Thread-safe; the lock is a leaf."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handles: set[LocalHandle] = set()
+
+    def add(self, handle: "LocalHandle") -> None:
+        with self._lock:
+            self._handles.add(handle)
+
+    def discard(self, handle: "LocalHandle") -> None:
+        """Harmless when repeated. To be called before its descriptor is closed."""
+        with self._lock:
+            self._handles.discard(handle)
+
+    def bytes(self) -> int:
+        """What all these files will still want of the drive; a file with several handles counts once."""
+        if not self._handles:
+            return 0
+        with self._lock:
+            wanted: dict[int, int] = {}
+            for handle in self._handles:
+                wanted[handle.ino] = max(wanted.get(handle.ino, 0), handle.wanted())
+            return sum(wanted.values())
+
+
 class LocalHandle(Handle):
     """One open file of a drive. Writing when the drive is full moves the file, and goes on."""
 
@@ -48,6 +77,8 @@ class LocalHandle(Handle):
         self.branch = branch
         self.fd = fd
         self.writes = writes
+        # Bytes that the file will probably have once it is written.
+        self.expected = 0
         self._path = path
         self._gate = threading.Lock()
         self._held: Attr | None = None
@@ -91,16 +122,18 @@ class LocalHandle(Handle):
         return done
 
     def _with_room(self, wanted: int, call: Callable[[], T]) -> T:
-        """The result of `call`, made again after the file was moved to a drive with room for `wanted` more bytes."""
-        while True:
+        """The result of `call`, made again once there is room for `wanted` more bytes, mostly on another drive."""
+        for attempt in count():
             branch = self.branch
             try:
                 with self._gate:
                     return call()
             except OSError as cause:
-                if cause.errno not in _FULL:
+                # Drives may count as free what they do not give: somewhere it must end.
+                if cause.errno not in _FULL or attempt > _ATTEMPTS:
                     raise
                 branch.make_room(self, branch, wanted, cause)
+        raise AssertionError
 
     def truncate(self, size: int) -> None:
         with self._gate:
@@ -134,8 +167,14 @@ class LocalHandle(Handle):
     def close(self) -> None:
         with self._gate:
             self._closed = True
+            self.branch.growing.discard(self)
             os.close(self.fd)
             self.branch.closed(self._ino, self)
+
+    def wanted(self) -> int:
+        """Bytes that its drive will still have to give: what is expected, or was made room for by making it longer."""
+        st = os.fstat(self.fd)
+        return max(0, max(self.expected, st.st_size) - st.st_blocks * BLOCK)
 
     def named(self, path: str) -> None:
         """From now on its changes are reported of this name."""

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import dropwhile
 from typing import NamedTuple, TypeVar
 
 from vfs.attr import Attr
@@ -118,7 +119,9 @@ class Lookup:
     def shown_directories(self, path: str, first: Copy) -> Iterator[Attr]:
         """Attributes of the directories at `path` on the branches that can answer; `first` is the one shown."""
         yield first.attr
-        for branch in self.branches[self.branches.index(first.branch) + 1 :]:
+        for branch in dropwhile(lambda one: one is not first.branch, self.branches):
+            if branch is first.branch:
+                continue
             with contextlib.suppress(OSError):
                 attr = branch.stat(path)
                 if attr.is_dir:
@@ -126,7 +129,7 @@ class Lookup:
 
     def before(self, one: Branch, other: Branch) -> bool:
         """Whether branch `one` is shown before the `other`."""
-        return self.branches.index(one) < self.branches.index(other)
+        return next((branch for branch in self.branches if branch in (one, other)), None) is one and one is not other
 
 
 def must_be_ready(copies: Iterable[Copy]) -> None:

@@ -77,7 +77,7 @@ class Pinning:
         """`budget`: what is fetched is counted there, but not refused, since somebody asked for it."""
         self._budget = budget
         self._pins, self._remote, self._library, self._placement = pins, remote, library, placement
-        self._branches = {branch.drive.id: branch for branch in branches}
+        self._branches = branches
 
     def want(self, node: RemoteFile, goal: Goal) -> None:
         """Record what is to be done with the file; OSError. ENODATA: there is nothing to unpin."""
@@ -125,7 +125,7 @@ class Pinning:
         path = next(iter(self._remote.names.paths_of([node])), "")
         for drive in self._placement.place(path, node.size):
             if begun is None or drive.id != begun.drive.id:
-                yield self._branches[drive.id]
+                yield next(branch for branch in self._branches if branch.drive.id == drive.id)
 
     def _placed(self, pin: Pin, branch: LocalBranch) -> Pin:
         """Recorded before anything is on the drive, so nothing there is ever unknown."""

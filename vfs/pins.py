@@ -54,9 +54,9 @@ class Pin(NamedTuple):
 class Pins:
     """The table in memory and in names.db, and access to the copies. Thread-safe; changes are durable."""
 
-    def __init__(self, db: NamesDb, names: Names, branches: Iterable[LocalBranch]) -> None:
+    def __init__(self, db: NamesDb, names: Names, branches: Sequence[LocalBranch]) -> None:
         self._names = names
-        self._branches = {branch.drive.number: branch for branch in branches}
+        self._branches = branches
         rows = db.db.execute("SELECT ino, kind, id, part, goal, drive, token, digest, mtime_ns FROM pin")
         self._pins: dict[int, Pin] = {row[0]: Pin(row[0], (row[1], row[2], row[3]), *row[4:]) for row in rows}
         self._digests: dict[int, bytes] = dict(db.db.execute("SELECT ino, digest FROM digest"))
@@ -96,6 +96,14 @@ class Pins:
             self._put(change, pin)
         return pin
 
+    def replace(self, pin: Pin, other: Pin) -> bool:
+        """Record `other` in place of `pin`, unless something else is recorded by now: then False; OSError."""
+        with self._names.changing(durable=True) as change:
+            if self._pins.get(pin.ino) != pin:
+                return False
+            self._put(change, other)
+        return True
+
     def _put(self, change: Change, pin: Pin) -> None:
         row = (pin.ino, *pin.key, *pin[2:])
         change.db.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
@@ -122,7 +130,7 @@ class Pins:
 
     def branch_of(self, pin: Pin) -> LocalBranch:
         """The drive of its copy; EIO if the pool has it no more."""
-        branch = self._branches.get(pin.drive)
+        branch = next((one for one in self._branches if one.drive.number == pin.drive), None)
         if branch is None:
             raise OSError(errno.EIO, f"the pool has no drive with the number {pin.drive} any more")
         return branch

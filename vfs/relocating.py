@@ -9,13 +9,16 @@ Lock order: one file moves at a time (`_moving`); then, from the engine, path lo
 import errno
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from threading import Event
 
 from placement.drive import Drive
 from placement.eligible import measure
-from placement.linkgroup import find_names, lstat
+from placement.linkgroup import are_all_names, find_names, lstat
 from placement.moves import Journal, Mover
+from placement.relocation import Moved
 from vfs.attr import Attr
 from vfs.branch import Branch, error
 from vfs.crashpoints import reach
@@ -50,20 +53,34 @@ class Relocating:
         self._union = union
         self._placement = placement
         self._min_free = min_free
-        self._branches = {branch.drive.id: branch for branch in drives}
+        self._branches: dict[str, LocalBranch] = {}
         self._moving = PathLocks()
+        # What an index knows of the names of a file: (number of the drive, st_ino); it may be wrong.
+        self.known_names: Callable[[int, int], Sequence[str]] = lambda number, ino: ()
+        # Of the moves that were asked for: the names of the file, what ends it, and who hears how far it is.
+        self._names: dict[str, Sequence[str]] = {}
+        self._asked: dict[str, Event] = {}
+        self._progress: dict[str, Callable[[str, int, int], None]] = {}
+        # How many files have left a drive because it was full, by its id.
+        self._gone: Counter[str] = Counter()
         self._waiting: frozenset[str] = frozenset()
         self.mover = Mover(
             lambda: [branch.drive for branch in drives],
             journal,
             self,
+            progress=self._tell_progress,
             on_step=_crash_point,
             min_free=min_free,
             others=others,
         )
         union.lookup.checks.append(self.check)
         for branch in drives:
-            branch.make_room = self.make_room
+            self.join(branch)
+
+    def join(self, branch: LocalBranch) -> None:
+        """A drive of the tree, from now on at the latest; `drives` has it too."""
+        self._branches[branch.drive.id] = branch
+        branch.make_room = self.make_room
 
     # At the start, and for paths that have to wait.
 
@@ -93,24 +110,86 @@ class Relocating:
 
         Returns when writing may be tried again; raises `cause` if no drive takes the file.
         """
-        with self._moving(str(handle.ino)):
-            if handle.branch is not full:
-                return  # another writer of the file was first
+        # One file of a drive after the other: mostly the first that goes makes room for all the others.
+        before, key = self._gone[full.drive.id], _key(full.drive, os.fstat(handle.fd).st_ino)
+        if asked := self._asked.get(key):
+            # It is on its way already, but perhaps slowly, and to a drive without room for what is being written.
+            asked.set()
+        with self._moving(full.drive.id, key):
+            if handle.branch is not full or self._gone[full.drive.id] != before:
+                return  # another writer of the file was first, or somebody else's file has gone
             path = _path_of(handle, full.drive)
             if path is None:
                 raise cause
-            for target in self._targets(path, os.fstat(handle.fd).st_size, wanted, full.drive):
+            for attempt, target in enumerate(self._targets(path, os.fstat(handle.fd).st_size, wanted, full.drive), 1):
                 try:
                     moved = self.mover.move(full.drive, path, target, reserve=wanted)
                 except OSError as refusal:
-                    log.info("%s", refusal)
+                    self._union.tell("moved", path, target, attempt, refusal.strerror or str(refusal), full.drive.name)
                     continue
-                log.info("%s is full: moved %s to %s", full.drive.name, ", ".join(moved.paths), target.name)
-                if moved.waiting:
-                    self._waiting |= frozenset(moved.paths)
+                for name in moved.paths:
+                    self._union.tell("moved", name, target, attempt, "", full.drive.name)
+                self.note_waiting(moved)
+                self._gone[full.drive.id] += 1
                 return
+            if before and cause.errno == errno.ENOSPC and handle.room() > wanted:
+                return  # room was made in the moment before this was called
             log.warning("%s is full, and no other drive takes %s with %d bytes more", full.drive.name, path, wanted)
             raise cause
+
+    # Moves that somebody asked for: what `placement.running.Moving` describes.
+
+    def move_file(
+        self,
+        drive: Drive,
+        names: Sequence[str],
+        target: Drive,
+        *,
+        cancel: Event,
+        rate: int | None,
+        attempt: int,
+        progress: Callable[[str, int, int], None],
+    ) -> Moved:
+        """Move the file of these names; as `Mover.move`. A writer whose drive is full sets `cancel`."""
+        key = _key(drive, _ino(drive, names[0]))
+        with self._moving(key):
+            self._names[key], self._asked[key] = names, cancel
+            self._progress[names[0]] = progress
+            try:
+                moved = self.mover.move(drive, names[0], target, cancel=cancel, rate=rate)
+            except OSError as cause:
+                self._union.tell("moved", names[0], target, attempt, cause.strerror or str(cause), drive.name)
+                raise
+            finally:
+                del self._names[key], self._asked[key], self._progress[names[0]]
+        for name in moved.paths:
+            self._union.tell("moved", name, target, attempt, "", drive.name)
+        self.note_waiting(moved)
+        return moved
+
+    def _tell_progress(self, path: str, phase: str, done: int, size: int) -> None:
+        hear = self._progress.get(path)
+        if hear is not None:
+            hear(phase, done, size)
+
+    def busy(self, drive: Drive, path: str) -> str:
+        """Why the file cannot be moved just now; "" if nothing is known against it."""
+        handles = self._branches[drive.id].open_files.handles(_ino(drive, path))
+        return "it is open, and the kernel uses it by itself" if any(handle.fixed for handle in handles) else ""
+
+    def keep_folders(self, drive: Drive, folders: Sequence[str]) -> None:
+        """Make those folders on other drives that only this one has."""
+        for folder in folders:
+            with self._union.locks(folder):
+                having = [copy.branch for copy in self._union.lookup.copies(folder)]
+                if not any(isinstance(one, LocalBranch) and one.drive.id != drive.id for one in having):
+                    place = next(one for one in self._placement.place(folder) if one.id != drive.id)
+                    self._union.make_parents(self._branches[place.id], f"{folder}/.")
+
+    def note_waiting(self, moved: Moved) -> None:
+        """Block the names of a move that could not be brought to its end, until the drive is back."""
+        if moved.waiting:
+            self._waiting |= frozenset(moved.paths)
 
     def _targets(self, path: str, size: int, wanted: int, full: Drive) -> list[Drive]:
         """Drives for the file, best first; those that it could double on before those it would soon fill too."""
@@ -130,8 +209,9 @@ class Relocating:
     # What the engine asks.
 
     def names_of(self, drive: Drive, ino: int) -> Sequence[str] | None:
-        """Unknown: the engine finds the names on the drive."""
-        return None
+        """Those that a walk over the drive found for the job under way, or the index knows, if that is all of them."""
+        names = self._names.get(_key(drive, ino)) or self.known_names(drive.number, ino)
+        return names if are_all_names(drive.require(), ino, names) else None
 
     @contextmanager
     def freeze(self, drive: Drive, ino: int, paths: Sequence[str]) -> Iterator[None]:
@@ -232,6 +312,19 @@ def _path_of(handle: LocalHandle, drive: Drive) -> str | None:
             return at.removeprefix(below)
     # The name it was opened by is gone, but there is another.
     return next(iter(find_names(root, st.st_ino, 1, lambda: None)), None)
+
+
+def _key(drive: Drive, ino: int) -> str:
+    """Under which a file is locked while it moves."""
+    return f"{drive.id}/{ino}"
+
+
+def _ino(drive: Drive, path: str) -> int:
+    """The st_ino at `path`; OSError ENOENT."""
+    found = lstat(drive.require(), path)
+    if found is None:
+        raise error(errno.ENOENT, path)
+    return found.st_ino
 
 
 def _crash_point(step: str, when: str) -> None:

@@ -33,8 +33,14 @@ from vfs.still import Still
 
 log = logging.getLogger(__name__)
 
+# (what was done, path, drive, which attempt it was, why it failed or "", the other path or drive if there is one)
+Tell = Callable[..., None]
 _TRY_NEXT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 T = TypeVar("T")
+
+
+def untold(done: str, path: str, drive: Drive, attempt: int, problem: str, source: str = "") -> None:
+    """A `Tell` for a tree whose changes nobody wants to hear of."""
 
 
 class Place(Protocol):
@@ -58,6 +64,22 @@ class Union(Branch):
         self._renaming = Renaming(self.lookup, self._parents, remote, self.intents)
         self.locks = PathLocks()
         self.still = Still()
+        # Where new files go; unlike `placement.place` it may know how large they will be.
+        self.place_file: Callable[[str], Sequence[Drive]] = placement.place
+        self.tell: Tell = untold
+
+    # Drives that come and go.
+
+    def join(self, branch: LocalBranch) -> None:
+        """From now on what lies on this drive is shown as well, below what the drives before it have."""
+        self.intents.join(branch.drive.number, branch)
+        self._drives = [*self._drives, branch]
+        self.lookup.branches = [*self._drives, *(one for one in self.lookup.branches if one not in self._drives)]
+
+    def leave(self, branch: LocalBranch) -> None:
+        """From now on nothing of this drive is shown; what is open there may be used to its end."""
+        self._drives = [one for one in self._drives if one is not branch]
+        self.lookup.branches = [one for one in self.lookup.branches if one is not branch]
 
     # Reading.
 
@@ -134,7 +156,7 @@ class Union(Branch):
     def create(self, path: str, flags: int, mode: int, caller: Caller) -> Handle:
         with self.locks(path):
             self._must_be_new(path)
-            return self._place(path, lambda branch: branch.create(path, flags, mode, caller))
+            return self._place(path, lambda branch: branch.create(path, flags, mode, caller), file=True)
 
     def make_parents(self, branch: Branch, path: str) -> None:
         """Make the folders above `path` on this branch, as they are shown elsewhere; the caller holds the locks."""
@@ -161,6 +183,8 @@ class Union(Branch):
             self._must_be_new(path)
             self._parents.make(branch, path)
             branch.link(source, path)
+            if isinstance(branch, LocalBranch):
+                self.tell("linked", path, branch.drive, 1, "", source)
 
     def _must_be_new(self, path: str) -> None:
         # That its folder is there, the kernel has seen, and who makes it will find out otherwise.
@@ -168,19 +192,24 @@ class Union(Branch):
         if self.lookup.copies(path):
             raise error(errno.EEXIST, path)
 
-    def _place(self, path: str, make: Callable[[LocalBranch], T]) -> T:
+    def _place(self, path: str, make: Callable[[LocalBranch], T], file: bool = False) -> T:
         """Let `make` run on the best drive; the next one is tried when that is full or read-only after all."""
-        by_number = {branch.drive.number: branch for branch in self._drives}
         full: OSError | None = None
-        for drive in self._placement.place(path):
-            branch = by_number[drive.number]
+        drives = (self.place_file if file else self._placement.place)(path)
+        # Looked up afterwards, as one of them may have joined just now; or left.
+        by_number = {branch.drive.number: branch for branch in self._drives}
+        chosen = [drive for drive in drives if drive.number in by_number]
+        for attempt, drive in enumerate(chosen, 1):
             try:
-                return self._made(branch, path, make)
+                made = self._made(by_number[drive.number], path, make)
             except OSError as cause:
+                self.tell("placed", path, drive, attempt, cause.strerror or str(cause))
                 if cause.errno not in _TRY_NEXT:
                     raise
-                log.info("%s does not take %s (%s), trying the next drive", drive.name, path, cause.strerror)
                 full = cause
+            else:
+                self.tell("placed", path, drive, attempt, "")
+                return made
         raise full or error(errno.ENOSPC, path)
 
     def _made(self, branch: LocalBranch, path: str, make: Callable[[LocalBranch], T]) -> T:

@@ -424,3 +424,17 @@ def test_many_threads_at_once(walked: KnownFiles, catalog: Catalog, drive: Drive
     look_again(walked, catalog, drive)
     check()
     assert all(names(walked, folder) is not None for folder in folders)
+
+
+def test_names_of_a_file_are_known_as_they_were_looked_at(
+    walked: KnownFiles, catalog: Catalog, drive: Drive, root: Path
+) -> None:
+    alien, new = root / "films/Alien/alien.mkv", root / "empty/new"
+    both = ["films/Alien/alien.mkv", "series/Show/Season 1/s01e01.mkv"]
+    assert walked.names_of(N, alien.stat().st_ino) == both
+    new.hardlink_to(alien)
+    walked.changed(N, "empty/new")
+    assert walked.names_of(N, alien.stat().st_ino) == both, "a hint, which may be too old"
+    settle(walked, catalog, drive)
+    assert walked.names_of(N, alien.stat().st_ino) == ["empty/new", *both]
+    assert walked.names_of(N, 1 << 40) == walked.names_of(N + 1, alien.stat().st_ino) == []

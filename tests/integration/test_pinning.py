@@ -416,3 +416,19 @@ def test_what_the_provider_lost_is_read_from_an_identical_copy(tree: Mounted, si
         with pytest.raises(OSError) as caught:
             (folder / "Unknown/unknown.mkv").read_bytes()
         assert caught.value.errno == errno.EIO
+
+
+def test_pinned_copies_leave_a_drive_that_is_drained(tree: Mounted, simulator: Simulator) -> None:
+    run(tree, "pin", str(tree.path / COMPLETE / "Film"))
+    before = facts(film(tree))
+    drive = next(path for path in tree.drive_paths if any(copy.parent.parent.parent == path for copy in copies(tree)))
+    there = len(copies(tree))
+    with Player(film(tree), FILM):
+        drained = tree.command("pool", "drain", drive.name, "--yes", "--wait")
+        assert drained.returncode == 0, drained.stdout + drained.stderr
+    assert not list((drive / ".mediapool/pinned").glob("*")) and len(copies(tree)) == there
+    assert tree.command("pool", "remove", drive.name, "--yes").returncode == 0
+    assert facts(film(tree)) == before and sha(film(tree).read_bytes()) == sha(FILM)
+    assert status(tree)["pinned"]["pinned"] == 3
+    found = json.loads(tree.command("pool", "check", "--json").stdout)["findings"]
+    assert not {"pinned", "leftover"} & {finding["kind"] for finding in found}

@@ -17,6 +17,7 @@ from placement.drive import Drive, DriveConfig
 from placement.eligible import GIB, Rejection, choose, depth, judge, kept_free, measure
 from placement.identity import IDENTITY, DriveError
 from placement.policies import POLICIES, Candidate
+from placement.reserving import Reserved
 
 Maker = Callable[..., Drive]
 BLOCK = 4096
@@ -51,6 +52,8 @@ class FakeDrive:
         self.usage = None if used is None else Used(used)
         self.problem = None if space else DriveError(self.name, self.path, "not mounted", "Mount it")
         self._space = space
+        self.reserved = Reserved()
+        self.retiring = ""
 
     def space(self) -> os.statvfs_result:
         if self._space is None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placement.policies import POLICIES, Candidate, policy, preserving
+from placement.policies import POLICIES, Candidate, keeping, policy, preserving, understood
 
 SIZES = st.integers(0, 1 << 44)
 CANDIDATES = st.lists(st.tuples(SIZES, SIZES, SIZES, st.integers(0, 3)), min_size=0, max_size=12).map(
@@ -84,5 +84,118 @@ def test_preserving_goes_from_the_deepest_up(candidates: list[Candidate], seed: 
 
 
 def test_an_unknown_policy_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="'epmfs'; there are: ff, mfs, lfs, lus, pfrd, rand"):
-        policy("epmfs")
+    with pytest.raises(ValueError, match="'best'; there are: ff, mfs, lfs, lus, lup, highwater, round_robin, pf"):
+        policy("best")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mfs", ("mfs", False)),
+        ("epmfs", ("mfs", True)),
+        ("eplfs", ("lfs", True)),
+        ("epff", ("ff", True)),
+        ("eplus", ("lus", True)),
+        ("eppfrd", ("pfrd", True)),
+        ("eprand", ("rand", True)),
+        ("msplfs", ("lfs", True)),
+        ("mspmfs", ("mfs", True)),
+        ("msppfrd", ("pfrd", True)),
+        ("lup", ("lup", False)),
+        ("all", ("ff", False)),
+        ("epall", ("ff", True)),
+        ("highwater", ("highwater", False)),
+    ],
+)
+def test_names_of_mergerfs_are_understood(name: str, meant: tuple[str, bool]) -> None:
+    assert understood(name) == meant
+
+
+@pytest.mark.parametrize("name", ["newest", "epbest", "ep", ""])
+def test_other_names_are_not(name: str) -> None:
+    with pytest.raises(ValueError, match="there are: ff"):
+        understood(name)
+
+
+def filled(name: str, sizes: list[int], files: list[int]) -> list[int]:
+    """Bytes used on drives of these sizes after files of these sizes were placed one after the other."""
+    used, turns = [0] * len(sizes), [0] * len(sizes)
+    random = Random(7)
+    for turn, size in enumerate(files, 1):
+        candidates = [
+            Candidate(f"d{n}", n, sizes[n], sizes[n] - used[n], used[n], turn=turns[n])
+            for n in range(len(sizes))
+            if sizes[n] - used[n] >= size
+        ]
+        if not candidates:
+            break
+        chosen = policy(name)(candidates, "x", size, random)[0].number
+        used[chosen] += size
+        turns[chosen] = turn
+    return used
+
+
+DRIVE_SIZES = st.lists(st.integers(1 << 10, 1 << 20), min_size=1, max_size=6)
+FILES = st.lists(st.integers(1, 1 << 8), min_size=1, max_size=200)
+
+
+@given(DRIVE_SIZES, FILES)
+def test_mfs_keeps_the_free_space_alike(sizes: list[int], files: list[int]) -> None:
+    """No drive was used while another had more free by more than one file."""
+    used = filled("mfs", sizes, files)
+    free = [size - taken for size, taken in zip(sizes, used, strict=True)]
+    for mine, taken in zip(free, used, strict=True):
+        assert not taken or mine + max(files) >= max(free)
+
+
+@given(DRIVE_SIZES, FILES)
+def test_ff_leaves_no_drive_before_it_is_full(sizes: list[int], files: list[int]) -> None:
+    used = filled("ff", sizes, files)
+    for number, taken in enumerate(used):
+        if taken:
+            assert all(sizes[n] - used[n] < max(files) for n in range(number))
+
+
+@given(DRIVE_SIZES, FILES)
+def test_lus_keeps_what_is_used_alike(sizes: list[int], files: list[int]) -> None:
+    used = filled("lus", sizes, files)
+    with_room = [taken for taken, size in zip(used, sizes, strict=True) if size - taken >= max(files)]
+    if with_room:
+        assert max(used) - min(with_room) <= max(files)
+
+
+@given(DRIVE_SIZES, FILES)
+def test_highwater_fills_to_the_mark_before_it_is_halved(sizes: list[int], files: list[int]) -> None:
+    """Each drive that is below the mark reached so far by no more than the last file, and in order at one mark."""
+    used = filled("highwater", sizes, files)
+    free = [size - taken for size, taken in zip(sizes, used, strict=True)]
+    largest = max(sizes)
+    touched = [n for n, taken in enumerate(used) if taken]
+    lowest = min(free[n] + max(files) for n in touched)
+    halvings = next(k for k in range(1, largest.bit_length() + 2) if largest >> k < lowest)
+    # Nobody was taken below a mark while another was above that same mark.
+    for number in touched:
+        for other in range(len(sizes)):
+            mark = largest >> max(1, halvings - 1)
+            assert not (free[number] + max(files) <= mark < free[other] - max(files))
+
+
+@given(st.integers(1, 6), st.integers(1, 100))
+def test_round_robin_takes_each_in_turn(drives: int, count: int) -> None:
+    used = filled("round_robin", [1 << 20] * drives, [1] * count)
+    assert max(used) - min(used) <= 1 and sum(used) == count
+
+
+TOGETHER = st.lists(st.tuples(SIZES, st.sampled_from([0, 0, 1, 5, 9]), st.booleans()), min_size=1, max_size=8).map(
+    lambda rows: [Candidate(f"d{n}", n, 1 << 44, free, 0, together=t, first=f) for n, (free, t, f) in enumerate(rows)]
+)
+
+
+@given(TOGETHER, SEEDS, st.sampled_from(sorted(POLICIES)))
+def test_keeping_goes_to_most_of_the_group_within_the_tier(candidates: list[Candidate], seed: int, name: str) -> None:
+    ordered = keeping(policy(name))(candidates, "a/b", None, Random(seed))
+    assert sorted(ordered, key=lambda c: c.number) == candidates
+    assert [c.first for c in ordered] == sorted((c.first for c in ordered), reverse=True)
+    for wanted in (True, False):
+        together = [c.together for c in ordered if c.first is wanted]
+        assert together == sorted(together, reverse=True)

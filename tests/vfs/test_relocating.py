@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from uniting import Pool
 
+from placement import relocation
 from placement.drive import Drive
+from placement.linkgroup import find_names
 from vfs.attr import Attr
 from vfs.journal import Journal
 from vfs.localhandle import LocalHandle
@@ -207,4 +209,46 @@ def test_a_drive_that_takes_nothing_is_passed_over(moving: Moving, monkeypatch: 
     with pytest.raises(OSError) as failed:
         moving.make_room(handle)
     assert failed.value is FULL
+    handle.close()
+
+
+@pytest.mark.parametrize("hint", [NAMES, NAMES[:1], (*NAMES, "gone"), ("gone", "gone too"), ()])
+def test_names_of_an_index_save_a_walk_if_they_are_right(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch, hint: tuple[str, ...]
+) -> None:
+    walks = []
+    monkeypatch.setattr(relocation, "find_names", lambda *asked: walks.append(asked) or find_names(*asked))
+    moving.relocating.known_names = lambda number, ino: hint
+    moving.pool.next = "c"
+    handle = moving.open()
+    moving.make_room(handle)
+    assert [moving.pool.everywhere(name) for name in NAMES] == ["c", "c"]
+    assert len(walks) == (hint != NAMES)
+    handle.close()
+
+
+def test_a_job_gives_way_to_a_writer_whose_drive_is_full(moving: Moving) -> None:
+    """It moves the file slowly, and perhaps to where there is no room for what is being written."""
+    handle, cancel = moving.open(), threading.Event()
+    source, target = handle.branch.drive, moving.pool.drives[0]
+    failed: list[OSError] = []
+    copying = threading.Event()
+    moving.at_step = lambda step, when: copying.set() if (step, when) == ("copied", "before") else None
+
+    def move() -> None:
+        try:
+            moving.relocating.move_file(
+                source, NAMES, target, cancel=cancel, rate=1, attempt=1, progress=lambda *told: None
+            )
+        except OSError as cause:
+            failed.append(cause)
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    assert copying.wait(30)
+    moving.pool.next = "c"
+    moving.make_room(handle)
+    thread.join(30)
+    assert [cause.errno for cause in failed] == [errno.ECANCELED]
+    assert [moving.pool.everywhere(name) for name in NAMES] == ["c", "c"]
     handle.close()
