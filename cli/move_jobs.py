@@ -58,10 +58,10 @@ class _Moves:
 
     def undo(self, asked: Asked, job: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
         """End it, and move back what it has moved, as a job of its own."""
-        contact = mounted(load(asked.config_file))
-        found = next((one for one in call(contact, JOBS) if one["id"] == int(job)), None)
+        found = next((one for one in self.jobs(asked) if one["id"] == int(job)), None)
         if found is None:
-            fail(f"There is no job {job}.", "See: mediapool jobs list")
+            fail(f"There is no job {job!r}.", "See: mediapool jobs list")
+        contact = mounted(load(asked.config_file))
         files, size = (_sums(found, key)[0] for key in ("files", "bytes"))
         what = f"{files} files ({human_size(size)}) that job {job} ({described(found)}) has moved"
         if dry_run:
