@@ -29,14 +29,14 @@ TICK_NS = 20_000_000
 _SCHEMA = """
 CREATE TABLE file (
     path BLOB PRIMARY KEY,          -- absolute, real
-    dev INTEGER NOT NULL,           -- st_dev; changes from boot to boot on some systems
+    dev INTEGER NOT NULL,           -- st_dev, which changes from boot to boot on some systems
     ino INTEGER NOT NULL,           -- st_ino, less 2^64 where over 2^63 - 1
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL,
     nlink INTEGER NOT NULL,
-    ends BLOB,                      -- xxh3-128 of the first and last bytes, see indexer.reading; NULL: not read
-    hash BLOB,                      -- xxh3-128 of all bytes; NULL: not read
+    ends BLOB,                      -- xxh3-128 of the first and last bytes, see indexer.reading, or NULL: not read
+    hash BLOB,                      -- xxh3-128 of all bytes, or NULL: not read
     read_ns INTEGER                 -- when the hash was last made from the file
 ) WITHOUT ROWID;
 CREATE INDEX file_hash ON file (hash) WHERE hash IS NOT NULL;
@@ -129,6 +129,7 @@ class Contents:
                 return
             if application or version or self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 raise sqlite3.DatabaseError(f"it is of another format ({version}, this version reads {FORMAT})")
+            # One by one, as executescript would end the transaction; so no comment has a semicolon.
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -190,8 +191,8 @@ class Contents:
         """How much is known."""
         with self._explained():
             row = self._db.execute(
-                "SELECT count(*), coalesce(sum(size), 0), count(hash), coalesce(sum(size) FILTER (WHERE hash NOT NULL), 0)"
-                " FROM file"
+                "SELECT count(*), coalesce(sum(size), 0), count(hash), "
+                "coalesce(sum(size) FILTER (WHERE hash NOT NULL), 0) FROM file"
             ).fetchone()
         return Totals(*row)
 

@@ -130,7 +130,7 @@ class Search:
                     self._problems.append(Unreadable(read.found.path, read.problem))
                 elif self._contents is not None and (entry := read.entry()) is not None:
                     kept.append(entry)
-                done += read.count
+                done += read.amount
             number += len(batch)
             if len(kept) >= _STORE_ROWS:
                 self._store(kept)

@@ -152,9 +152,7 @@ class _Walk:
                     except FileNotFoundError:
                         continue
                     files.append(
-                        Found(
-                            entry.path, st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_nlink
-                        )
+                        Found(entry.path, st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_nlink)
                     )
         if self._told:
             self._count += len(files) - before

@@ -36,14 +36,14 @@ Want = Literal["ends", "whole"]
 class Read(NamedTuple):
     """What was read of a file: hash of its ends (of files over SMALL), of all its bytes, or why neither is known.
 
-    `began_ns`: when reading began; `count`: bytes read.
+    `began_ns`: when reading began; `amount`: bytes read.
     """
 
     found: Found
     ends: bytes | None = None
     hash: bytes | None = None
     began_ns: int = 0
-    count: int = 0
+    amount: int = 0
     problem: str | None = None
 
     def entry(self) -> Entry | None:

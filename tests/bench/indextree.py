@@ -10,7 +10,9 @@ from pathlib import Path
 _POOL = 1 << 23
 _HEADER = 16
 # Suffixes that break text output, JSON and shells.
-_HOSTILE = (b" ", b"\n", b"\xff\xfe", b"\"'", b"\\", b"*?[", b"\xc3\xa4", b"a\xcc\x88", b"$(x)", b"\t", b"-rf", b"\xe2\x80\xae")
+_HOSTILE = (
+    b" ", b"\n", b"\xff\xfe", b"\"'", b"\\", b"*?[", b"\xc3\xa4", b"a\xcc\x88", b"$(x)", b"\t", b"-rf", b"\xe2\x80\xae",
+)  # fmt: skip
 _FOLDERS = 600
 
 
