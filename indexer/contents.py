@@ -119,21 +119,31 @@ class Contents:
                 raise
 
     def _prepare(self) -> None:
+        if not self._is_made():
+            # Another process may make it in this moment.
+            with self._writing():
+                if not self._is_made():
+                    self._make()
         self._db.execute("PRAGMA journal_mode = WAL")
         # What a power cut takes is read again.
         self._db.execute("PRAGMA synchronous = NORMAL")
-        with self._writing():
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if (application, version) == (_APPLICATION, FORMAT):
-                return
-            if application or version or self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                raise sqlite3.DatabaseError(f"it is of another format ({version}, this version reads {FORMAT})")
-            # One by one, as executescript would end the transaction; so no comment has a semicolon.
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _is_made(self) -> bool:
+        """Whether it is one of ours, or empty; raises for anything else, without having changed it."""
+        (application,) = self._db.execute("PRAGMA application_id").fetchone()
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if (application, version) == (_APPLICATION, FORMAT):
+            return True
+        if application or version or self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise sqlite3.DatabaseError(f"it is of another format ({version}, this version reads {FORMAT})")
+        return False
+
+    def _make(self) -> None:
+        # One by one, as executescript would end the transaction; so no comment has a semicolon.
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def files(self, under: bytes | None = None) -> Iterator[Entry]:
         """Every known file, or those whose path is `under` or lies below it, in the order of their paths."""

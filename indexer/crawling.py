@@ -130,9 +130,9 @@ class Crawler:
             ends, digest = known.holds(found)
             folder = folder_of(found.path, volumes)
             if folder is not None and row and row.hash and (row.size, row.mtime_ns) == (found.size, found.mtime_ns):
-                ends, digest = row.ends, row.hash
+                # Not noted under its new inode, which only a reading may do.
                 sampled.setdefault(folder, []).append((found, row))
-            if digest is not None:
+            elif digest is not None:
                 self._hold(found, row, ends, digest)
             elif (moved := self._moved(known, found)) is None:
                 lacking.append(found)

@@ -61,8 +61,9 @@ def _csv(entries: Iterable[Entry]) -> Iterator[str]:
 
 def _csv_line(values: Iterable[object]) -> str:
     line = StringIO()
-    csv.writer(line, lineterminator="").writerow(["" if value is None else value for value in values])
-    return line.getvalue()
+    # With its own end of line it knows that a line break in a name has to be quoted.
+    csv.writer(line).writerow(["" if value is None else value for value in values])
+    return line.getvalue().removesuffix("\r\n")
 
 
 def _mediastruct(entries: Iterable[Entry]) -> Iterator[str]:
