@@ -331,9 +331,11 @@ def _carry_out(state: Any, to: bytes, aside: "Sequence[Aside]", as_json: bool) -
     from indexer.moving import Mover
     from indexer.runs import Run
     from indexer.sort import carry_out
+    from indexer.undoing import sweep
 
     with contents_of(state) as contents, interruptible() as stop:
         os.makedirs(to, exist_ok=True)
+        sweep(state.runs)
         with Run.begin(state.runs, "sort", to) as run, closing(Mover(run)) as mover:
             done = carry_out(aside, mover, stop=stop, progressed=shown_progress(), moved=noting(contents))
     progress("")

@@ -89,8 +89,10 @@ def _carry_out(
     """Move them and tell of it; whether it was not interrupted."""
     from indexer.moving import Mover
     from indexer.runs import Run
+    from indexer.undoing import sweep
 
     os.makedirs(to, exist_ok=True)
+    sweep(state.runs)
     with Run.begin(state.runs, "ingest", to) as run, closing(Mover(run)) as mover:
         done = work.carry_out(items, mover, moved)
     progress("")

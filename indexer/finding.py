@@ -15,6 +15,8 @@ from indexer.devices import READERS, kind_of
 from placement.identity import FOLDER
 
 _OWN = os.fsencode(FOLDER)
+# What files begin with that are copied at the moment, or were when a program was killed.
+TEMPORARY = _OWN + b"-"
 
 
 class Found(NamedTuple):
@@ -146,7 +148,7 @@ class _Walk:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name != _OWN and not (self._left_out and self._left_out(entry.path)):
                         folders.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
+                elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(TEMPORARY):
                     try:
                         st = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:

@@ -15,7 +15,7 @@ import signal
 import stat
 from collections.abc import Callable, Iterator
 
-from indexer.finding import Found
+from indexer.finding import TEMPORARY, Found
 from indexer.reading import Changed, hash_all, new_buffer, open_unnoticed
 from indexer.runs import Moving, Run
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
@@ -87,7 +87,7 @@ class Mover:
             raise FileExistsError(errno.EEXIST, "something stands there", os.fsdecode(target))
         folder = os.path.dirname(target)
         apart = os.stat(folder).st_dev != found.dev
-        temporary = folder + b"/.mediapool-" + secrets.token_hex(8).encode() if apart else None
+        temporary = folder + b"/" + TEMPORARY + secrets.token_hex(8).encode() if apart else None
         moving = Moving(0, found.path, target, *found[1:5], digest, temporary)
         moving = self._run.intend(moving)
         self._on_step("journaled")

@@ -62,8 +62,9 @@ class RunInfo(NamedTuple):
 class Run:
     """An open journal, locked. To be used in a `with`."""
 
-    def __init__(self, file: Path, fd: int) -> None:
-        """For `begin` and `again`."""
+    def __init__(self, file: Path, fd: int, word: str = "move") -> None:
+        """For `begin` and `again`; `word` stands before the moves that are written down now."""
+        self._word = word
         self.id = file.stem
         self._file = file
         self._fd = fd
@@ -95,8 +96,9 @@ class Run:
         fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            run = cls(file, fd)
-            run._number = max((moving.number for moving in run.moves()), default=0)
+            # A move that undoes another is no move of the run, or undoing again would undo the undoing.
+            run = cls(file, fd, "back")
+            run._number = max((line.get("move") or line.get("back") or 0 for line in _lines(file)), default=0)
         except BlockingIOError:
             os.close(fd)
             raise RunError(f"Run {ident} goes on now. Wait until it has ended, or end it with Ctrl-C.") from None
@@ -111,7 +113,7 @@ class Run:
         """Write down a move before anything is touched, durably; the same with its number."""
         self._number += 1
         moving = moving._replace(number=self._number)
-        self._write({"move": moving.number, **_as_json(moving)}, sync=True)
+        self._write({self._word: moving.number, **_as_json(moving)}, sync=True)
         return moving
 
     def given_up(self, number: int) -> None:
@@ -127,11 +129,16 @@ class Run:
         moves: dict[int, Moving] = {}
         for line in _lines(self._file)[1:]:
             if "move" in line:
-                moves[line["move"]] = _from_json(line)
+                moves[line["move"]] = _from_json(line, "move")
             moves.pop(line.get("given up", 0), None)
             if not undone:
                 moves.pop(line.get("undone", 0), None)
         return list(moves.values())
+
+    def copies(self) -> list[Moving]:
+        """Every move between filesystems, there or back, that was begun: its temporary name may be left over."""
+        both = [_from_json(line, word) for line in _lines(self._file) for word in ("move", "back") if word in line]
+        return [moving for moving in both if moving.temporary is not None]
 
     def close(self) -> None:
         """Let go of it."""
@@ -219,10 +226,10 @@ def _as_json(moving: Moving) -> dict[str, Any]:
     }
 
 
-def _from_json(line: dict[str, Any]) -> Moving:
+def _from_json(line: dict[str, Any], word: str) -> Moving:
     temporary = line["temporary"]
     return Moving(
-        line["move"], _bytes(line["from"]), _bytes(line["to"]), line["dev"], line["ino"], line["size"],
+        line[word], _bytes(line["from"]), _bytes(line["to"]), line["dev"], line["ino"], line["size"],
         line["mtime_ns"], bytes.fromhex(line["hash"]), None if temporary is None else _bytes(temporary),
     )  # fmt: skip
 

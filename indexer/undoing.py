@@ -8,7 +8,10 @@ from typing import Literal, NamedTuple
 
 from indexer.finding import Found
 from indexer.moving import Mover, OnStep, found_at
-from indexer.runs import Moving, Run
+from indexer.runs import Moving, Run, list_runs
+
+# The times of FAT, the coarsest there are, are even seconds.
+_COARSEST_NS = 2_000_000_000
 
 Where = Literal["old", "new", "both", "neither"]
 
@@ -36,13 +39,14 @@ def where(moving: Moving) -> Where:
 
 
 def _stands(path: bytes, moving: Moving) -> bool:
-    """Whether the file, or a copy of it, is at `path`: by size and mtime, which both keep."""
+    """Whether the file, or its copy on another filesystem, is at `path`: by size and mtime, which both keep."""
     try:
         found = found_at(path)
     except OSError:
         return False
+    apart = abs(found.mtime_ns - moving.mtime_ns)
     # Filesystems keep times more or less finely.
-    return found.size == moving.size and abs(found.mtime_ns - moving.mtime_ns) < 2_000_000_000
+    return found.size == moving.size and apart < (1 if found.dev == moving.dev else _COARSEST_NS)
 
 
 def undo(
@@ -59,8 +63,9 @@ def undo(
     """
     result = Undone([], [])
     with Run.again(folder, ident) as run, contextlib.closing(Mover(run, on_step)) as mover:
+        if not dry_run:
+            drop_temporaries(run)
         for moving in reversed(run.moves(undone=False)):
-            drop_temporary(moving)
             _undo_one(run, mover, moving, result, moved, dry_run)
     return result
 
@@ -76,7 +81,8 @@ def _undo_one(
     place = where(moving)
     if place == "old":
         # It never left, or went back before a kill.
-        run.undone(moving.number)
+        if not dry_run:
+            run.undone(moving.number)
         return
     if place != "new":
         reason = "is at both places" if place == "both" else "is not where it was moved to, or changed since"
@@ -96,8 +102,17 @@ def _undo_one(
     moved(now.path, back, moving.hash)
 
 
-def drop_temporary(moving: Moving) -> None:
-    """Remove what a killed move between filesystems left under its temporary name, if the source still stands."""
-    if moving.temporary is not None and _stands(moving.source, moving):
-        with contextlib.suppress(OSError):
-            os.unlink(moving.temporary)
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left under temporary names. RunError, OSError."""
+    for info in list_runs(folder):
+        if not info.running:
+            with Run.again(folder, info.id) as run:
+                drop_temporaries(run)
+
+
+def drop_temporaries(run: Run) -> None:
+    """Remove what killed moves between filesystems left under their temporary names, where the source still stands."""
+    for moving in run.copies():
+        if moving.temporary is not None and _stands(moving.source, moving):
+            with contextlib.suppress(OSError):
+                os.unlink(moving.temporary)
