@@ -171,7 +171,8 @@ class Ingest:
         """Why a file is left for next time."""
         if _UNFINISHED.search(os.path.basename(found.path)):
             return "its name is that of an unfinished or hidden file"
-        if now - max(found.mtime_ns, found.ctime_ns) / 1e9 < self._settle:
+        # Times far in the future are those of a camera whose clock is wrong.
+        if any(abs(now - time_ns / 1e9) < self._settle for time_ns in (found.mtime_ns, found.ctime_ns)):
             return "it changed a moment ago: left for next time"
         try:
             fd = open_unnoticed(found.path)
