@@ -15,6 +15,7 @@ from cli.indexing import (
     interruptible,
     noting,
     refuse_mount,
+    shown,
     shown_progress,
     state_of,
     state_option,
@@ -121,14 +122,14 @@ def crawl(
         print_json({**done._asdict(), **lists})
     else:
         for tree in done.skipped:
-            say(f"{os.fsdecode(tree)}: crawled less than {max_age} ago, left as it is known.")
+            say(f"{shown(tree)}: crawled less than {max_age} ago, left as it is known.")
         say(
             f"{done.files} files, {human_size(done.size)}: {done.known} known, {done.read} read "
             f"({human_size(done.read_size)}), {done.renamed} renamed, {done.gone} gone."
         )
     tell_problems(done.problems)
     for path in done.damaged:
-        warn(f"{os.fsdecode(path)} reads differently than before although nobody changed it: damaged?")
+        warn(f"{shown(path)} reads differently than before although nobody changed it: damaged?")
     if not done.whole:
         fail(_INTERRUPTED)
     if done.damaged or done.problems:
@@ -218,7 +219,7 @@ def _proven(groups: "Sequence[Group]") -> "Iterator[Group]":
         try:
             yield from proven(group, lambda _count: None)
         except OSError as error:
-            warn(f"{os.fsdecode(group.files[0].path)}: {error.strerror}")
+            warn(f"{shown(group.files[0].path)}: {error.strerror}")
 
 
 def _print_groups(groups: "Sequence[Group]", inside: "Sequence[Contained] | None", hard_links: bool) -> None:
@@ -245,13 +246,13 @@ def _show_groups(groups: "Sequence[Group]", inside: "Sequence[Contained]", hard_
     for group in groups:
         say(f"{human_size(group.size)} each, {human_size(group.wasted)} wasted:")
         for found in group.files:
-            say(f"  {os.fsdecode(found.path)}")
+            say(f"  {shown(found.path)}")
             for link in group.links if hard_links else ():
                 if (link.dev, link.ino) == (found.dev, found.ino):
-                    say(f"    the same file: {os.fsdecode(link.path)}")
+                    say(f"    the same file: {shown(link.path)}")
     for one in inside:
         word = "has the same files as" if one.equal else "is contained in"
-        say(f"{os.fsdecode(one.folder)} {word} {os.fsdecode(one.within)} ({one.files} files, {human_size(one.bytes)})")
+        say(f"{shown(one.folder)} {word} {shown(one.within)} ({one.files} files, {human_size(one.bytes)})")
     files = sum(len(group.files) - 1 for group in groups)
     wasted = sum(group.wasted for group in groups)
     say(f"{files} duplicates in {len(groups)} groups, {human_size(wasted)} wasted.")
@@ -304,7 +305,7 @@ def sort(
         _tell_plan(aside, as_json)
         return
     size = human_size(sum(one.found.size for one in aside))
-    confirm(f"Move {len(aside)} duplicates ({size}) to {os.fsdecode(to)}?", yes)
+    confirm(f"Move {len(aside)} duplicates ({size}) to {shown(to)}?", yes)
     _carry_out(state, to, aside, as_json)
 
 
@@ -313,7 +314,7 @@ def _tell_plan(aside: "Sequence[Aside]", as_json: bool) -> None:
         print_json({"run": None, "moved": [_as_json(one, one.target) for one in aside], "kept": [], "dry_run": True})
         return
     for one in aside:
-        say(f"{os.fsdecode(one.found.path)} -> {os.fsdecode(one.target)} (stays: {os.fsdecode(one.keeper.path)})")
+        say(f"{shown(one.found.path)} -> {shown(one.target)} (stays: {shown(one.keeper.path)})")
     say(f"{len(aside)} files would be moved.")
 
 
@@ -347,7 +348,7 @@ def _carry_out(state: Any, to: bytes, aside: "Sequence[Aside]", as_json: bool) -
         size = human_size(sum(one.found.size for one, _ in done.moved))
         say(f"Moved {len(done.moved)} files ({size}). To undo it: mediapool jobs undo {run.id}")
     for one in done.kept:
-        warn(f"{os.fsdecode(one.path)} stays: {one.reason}")
+        warn(f"{shown(one.path)} stays: {one.reason}")
     if not done.whole:
         fail(_INTERRUPTED)
     if done.kept:

@@ -16,7 +16,7 @@ import click
 
 from cli.exitcodes import Exit
 from cli.options import load
-from cli.output import fail, human_size, progress, warn
+from cli.output import fail, human_size, printable, progress, warn
 from cli.state import StateFolder
 from indexer.contents import Contents, ContentsError
 from indexer.finding import TreeError, is_below, roots
@@ -73,10 +73,15 @@ def refuse_mount(config_file: Path | None, trees: Sequence[bytes]) -> None:
     for tree in trees:
         if is_below(tree, mount):
             fail(
-                f"{os.fsdecode(tree)} lies in the mounted tree, through which every remote file would be fetched.",
+                f"{shown(tree)} lies in the mounted tree, through which every remote file would be fetched.",
                 "Name folders on the drives, or none for all drives.",
                 Exit.USAGE,
             )
+
+
+def shown(path: bytes) -> str:
+    """A path for people, in one line whatever it holds."""
+    return printable(os.fsdecode(path))
 
 
 @contextlib.contextmanager
@@ -135,7 +140,7 @@ def _time(seconds: float) -> str:
 def tell_problems(problems: "Sequence[Unreadable]") -> None:
     """Warn of what could not be read."""
     for one in problems[:_SHOWN]:
-        warn(f"{os.fsdecode(one.path)}: {one.reason}")
+        warn(f"{shown(one.path)}: {one.reason}")
     if len(problems) > _SHOWN:
         warn(f"and {len(problems) - _SHOWN} more that could not be read")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exitcodes import Exit
-from cli.indexing import contents_of, interruptible, noting, shown_progress, state_of, state_option, trees_of
+from cli.indexing import contents_of, interruptible, noting, shown, shown_progress, state_of, state_option, trees_of
 from cli.options import config_option, load
 from cli.output import confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
 from cli.sizes import parse_duration
@@ -74,7 +74,7 @@ def ingest(
         if dry_run or not items:
             _tell(None, [(item, item.target) for item in items], kept, as_json)
             return
-        confirm(f"Move {len(items)} files to {os.fsdecode(to)}?", yes)
+        confirm(f"Move {len(items)} files to {shown(to)}?", yes)
         whole = _carry_out(work, state, to, items, kept, noting(contents), as_json)
     if not whole:
         fail("Interrupted; repeat the command to go on where it was.")
@@ -127,11 +127,11 @@ def _tell(run: str | None, moved: "list[tuple[Item, bytes]]", kept: "list[Kept]"
         print_json({"run": run, "moved": rows, "kept": left, "dry_run": run is None})
         return
     for item, now in moved:
-        also = f", known as {os.fsdecode(item.known)}" if item.known is not None else ""
+        also = f", known as {shown(item.known)}" if item.known is not None else ""
         more = f", {len(item.sidecars)} sidecars" if item.sidecars else ""
-        say(f"{os.fsdecode(item.found.path)} -> {os.fsdecode(now)} (date by {item.taken.source}{more}{also})")
+        say(f"{shown(item.found.path)} -> {shown(now)} (date by {item.taken.source}{more}{also})")
     for one in kept:
-        warn(f"{os.fsdecode(one.path)}: {one.reason}")
+        warn(f"{shown(one.path)}: {one.reason}")
     if run is None:
         say(f"{len(moved)} files would be moved.")
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.exitcodes import Exit
-from cli.indexing import contents_of, noting, state_of, state_option
+from cli.indexing import contents_of, noting, shown, state_of, state_option
 from cli.options import config_option
 from cli.output import (
     confirm,
@@ -98,10 +98,10 @@ def undo(
         print_json({"job": job, "moved": moved, "kept": kept, "dry_run": dry_run})
     else:
         for found, to in done.moved if dry_run else ():
-            say(f"{os.fsdecode(found.path)} -> {os.fsdecode(to)}")
+            say(f"{shown(found.path)} -> {shown(to)}")
         say(f"{len(done.moved)} files {'would go' if dry_run else 'went'} back.")
         for one in done.kept:
-            warn(f"{os.fsdecode(one.path)} stays: it {one.reason}")
+            warn(f"{shown(one.path)} stays: it {one.reason}")
     if done.kept:
         raise SystemExit(Exit.FAILED)
 
