@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _LOOK = 0.2
 _SHOWN = 20
 
+INTERRUPTED = "Interrupted; repeat the command to go on where it was."
+
+min_size_option = click.option("--min-size", default="1", metavar="SIZE", help="Leave out files that are smaller (1).")
 state_option = click.option(
     "--state",
     "state_folder",
@@ -153,3 +156,13 @@ def noting(contents: Contents) -> "Callable[[bytes, Found, bytes], None]":
         contents.moved(old, Entry.of(now, None, digest, now_ns()))
 
     return moved
+
+
+def bytes_of(min_size: str) -> int:
+    """What --min-size says, in bytes; ends the command where it is no size."""
+    from cli.sizes import parse_size
+
+    try:
+        return parse_size(min_size)
+    except ValueError as error:
+        fail(f"--min-size {min_size}: {error}", code=Exit.USAGE)

@@ -49,6 +49,15 @@ CREATE TABLE tree (
     files INTEGER NOT NULL,
     bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE remote (
+    provider TEXT NOT NULL,         -- the content key, as in names.db
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    part TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    osdb BLOB NOT NULL,             -- see indexer.probable
+    PRIMARY KEY (provider, kind, id, part)
+) WITHOUT ROWID;
 CREATE TABLE media (
     hash BLOB PRIMARY KEY,
     taken TEXT,                     -- local time as in 2024-05-31T23:59:59
@@ -57,6 +66,10 @@ CREATE TABLE media (
 ) WITHOUT ROWID;
 """
 _FILE = "path, dev, ino, size, mtime_ns, ctime_ns, nlink, ends, hash, read_ns"
+
+
+# Provider, kind, id and part: which content a remote file is.
+RemoteKey = tuple[str, str, str, str]
 
 
 class ContentsError(Exception):
@@ -216,6 +229,18 @@ class Contents:
         with self._explained():
             row = self._db.execute("SELECT taken, source, facts FROM media WHERE hash = ?", (digest,)).fetchone()
         return None if row is None else (row[0], row[1], row[2])
+
+    def remote(self, key: RemoteKey) -> bytes | None:
+        """The OSDB hash of a remote file; None where it is not known."""
+        where = "provider = ? AND kind = ? AND id = ? AND part = ?"
+        with self._explained():
+            row = self._db.execute(f"SELECT osdb FROM remote WHERE {where}", key).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def tell_remote(self, key: RemoteKey, size: int, osdb: bytes) -> None:
+        """Record the OSDB hash of a remote file, which never changes."""
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO remote VALUES (?,?,?,?,?,?)", (*key, size, osdb))
 
     def close(self) -> None:
         """Close the file; harmless when repeated."""
