@@ -53,11 +53,15 @@ def state_of(config_file: Path | None, state_folder: Path | None) -> StateFolder
 
 @contextlib.contextmanager
 def contents_of(state: StateFolder) -> Iterator[Contents]:
-    """The catalog of contents; ends the command with a message where it, or a tree, cannot be used."""
+    """The catalog of contents; ends the command with a message where it, a tree or a run cannot be used."""
     try:
         with Contents(state.contents) as contents:
             yield contents
-    except (ContentsError, TreeError) as error:
+    except Exception as error:
+        from indexer.runs import RunError
+
+        if not isinstance(error, ContentsError | TreeError | RunError):
+            raise
         progress("")
         fail(str(error))
 

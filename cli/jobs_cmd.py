@@ -79,19 +79,15 @@ def undo(
       mediapool jobs undo s1 --dry-run
     """
     from indexer.export import named
-    from indexer.runs import RunError
     from indexer.undoing import undo as undone
 
     state = state_of(config_file, state_folder)
     with contents_of(state) as contents:
-        try:
-            done = undone(state.runs, job, dry_run=True)
-            if not dry_run and done.moved:
-                confirm(f"Move {len(done.moved)} files of {job} back?", yes)
-            if not dry_run:
-                done = undone(state.runs, job, moved=noting(contents))
-        except RunError as error:
-            fail(str(error))
+        done = undone(state.runs, job, dry_run=True)
+        if not dry_run and done.moved:
+            confirm(f"Move {len(done.moved)} files of {job} back?", yes)
+        if not dry_run:
+            done = undone(state.runs, job, moved=noting(contents))
     if as_json:
         moved = [{"from": named(found.path), "to": named(to)} for found, to in done.moved]
         kept = [{**named(one.path), "reason": one.reason} for one in done.kept]

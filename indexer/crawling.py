@@ -10,7 +10,7 @@ not read for longest, is read at each crawl, and one that reads differently is d
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from indexer.contents import Contents, CrawledTree, Entry
@@ -79,14 +79,13 @@ class Crawler:
         for tree in trees:
             if tree in skipped or self._stop.is_set():
                 continue
-            began = time.time_ns()
+            began, own = time.time_ns(), os.stat(tree)
             found = find([tree], stop=self._stop, told=self._told)
-            self._refuse_vanished(tree, found.files)
+            self._refuse_vanished(tree, own, found.files)
             files += len(found.files)
             size += sum(one.size for one in found.files)
             known += self._tree(tree, found.files, found.unreadable)
             if not self._stop.is_set():
-                own = os.stat(tree)
                 total = sum(one.size for one in found.files)
                 self._contents.crawled(CrawledTree(tree, own.st_dev, own.st_ino, began, len(found.files), total))
         return Crawled(
@@ -106,8 +105,11 @@ class Crawler:
             for known in self._contents.trees()
         )
 
-    def _refuse_vanished(self, tree: bytes, files: Sequence[Found]) -> None:
-        own = os.stat(tree)
+    def _refuse_vanished(self, tree: bytes, own: os.stat_result, files: Sequence[Found]) -> None:
+        """TreeError where the disk of `tree`, which was `own` at first, is not mounted, or is not any more."""
+        now = os.stat(tree)
+        if (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino):
+            raise TreeError(f"{os.fsdecode(tree)} became another folder while it was crawled. Mount its disk again.")
         for known in self._contents.trees():
             changed = (known.dev, known.ino) != (own.st_dev, own.st_ino)
             if known.path == tree and changed and not files and known.files:
@@ -238,8 +240,27 @@ class Crawler:
             self._kept = []
         self._stored = time.monotonic()
 
-    def _forget(self, rows: Iterable[bytes], files: Iterable[Found], unreadable: Sequence[Unreadable]) -> None:
+    def _forget(self, rows: Mapping[bytes, Entry], files: Iterable[Found], unreadable: Sequence[Unreadable]) -> None:
         there = {found.path for found in files}
-        gone = [path for path in rows if path not in there and not any(is_below(path, one.path) for one in unreadable)]
+        absent = [path for path in rows if path not in there]
+        gone = [path for path in absent if not any(is_below(path, one.path) for one in unreadable)]
+        bare: dict[bytes, int | None] = {}
+        gone = [path for path in gone if _bare_device(os.path.dirname(path), bare) in (None, rows[path].dev)]
         self._contents.forget(gone)
         self._gone += len(gone)
+
+
+def _bare_device(folder: bytes, known: dict[bytes, int | None]) -> int | None:
+    """The device of `folder`, or of the nearest above that is there, if that is empty; else None.
+
+    An empty folder on another device than its files were on is a mount point without its disk.
+    """
+    if folder not in known:
+        try:
+            with os.scandir(folder) as entries:
+                known[folder] = None if any(entries) else os.stat(folder).st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            known[folder] = _bare_device(os.path.dirname(folder), known)
+        except OSError:
+            known[folder] = None
+    return known[folder]

@@ -4,6 +4,7 @@ Files are read in the order of their inode numbers, in big pieces into buffers t
 hashing both let other threads run. A file that changes meanwhile is a problem and not a result.
 """
 
+import contextlib
 import errno
 import os
 import queue
@@ -180,8 +181,12 @@ class Readers:
 
 def same_bytes(paths: Sequence[bytes], go_on: Callable[[int], None]) -> bool:
     """Whether two files hold the same bytes, read now; `go_on` hears of each piece and may raise. OSError."""
-    one, other = (open_unnoticed(path) for path in paths)
-    try:
+    with contextlib.ExitStack() as closing:
+        fds = []
+        for path in paths:
+            fds.append(open_unnoticed(path))
+            closing.callback(os.close, fds[-1])
+        one, other = fds
         first, second = new_buffer(), new_buffer()
         while count := os.readv(one, [first]):
             done = 0
@@ -192,6 +197,3 @@ def same_bytes(paths: Sequence[bytes], go_on: Callable[[int], None]) -> bool:
                 done += more
             go_on(count)
         return not os.readv(other, [second])
-    finally:
-        os.close(one)
-        os.close(other)

@@ -3,7 +3,8 @@
 `s1.jsonl`, `i1.jsonl`... in the folder of runs, each line a JSON object in ASCII; the bytes of names as %XX, since not
 every JSON reader takes what is no UTF-8. The first line is the head. An intended move is on stable storage before
 anything is touched; what became of it is asked of the disk and not believed of the journal, so no kill and no power
-cut makes the two differ. While a run goes on its file is locked.
+cut makes the two differ. While a run goes on its file is locked,
+and so is the folder: two runs at once could each leave to the other the copy that has to stay.
 """
 
 import fcntl
@@ -62,9 +63,10 @@ class RunInfo(NamedTuple):
 class Run:
     """An open journal, locked. To be used in a `with`."""
 
-    def __init__(self, file: Path, fd: int, word: str = "move") -> None:
-        """For `begin` and `again`; `word` stands before the moves that are written down now."""
+    def __init__(self, file: Path, fd: int, lock: int, word: str = "move") -> None:
+        """For `begin` and `again`; `lock`: the folder, held; `word`: before the moves that are written down now."""
         self._word = word
+        self._lock = lock
         self.id = file.stem
         self._file = file
         self._fd = fd
@@ -72,8 +74,17 @@ class Run:
 
     @classmethod
     def begin(cls, folder: Path, kind: Kind, to: bytes) -> Self:
-        """A new run. OSError."""
+        """A new run. RunError while another goes on; OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _locked(folder)
+        try:
+            return cls._begin(folder, kind, to, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @classmethod
+    def _begin(cls, folder: Path, kind: Kind, to: bytes, lock: int) -> Self:
         letter = kind[0]
         number = 1 + max((int(one.stem[1:]) for one in _files(folder) if one.stem[0] == letter), default=0)
         while True:
@@ -84,7 +95,7 @@ class Run:
             except FileExistsError:
                 number += 1
         fcntl.flock(fd, fcntl.LOCK_EX)
-        run = cls(file, fd)
+        run = cls(file, fd, lock)
         run._write({"mediapool run": FORMAT, "kind": kind, "began": time.time(), "to": _text(to)}, sync=True)
         _sync_folder(folder)
         return run
@@ -93,17 +104,16 @@ class Run:
     def again(cls, folder: Path, ident: str) -> Self:
         """The run `ident`, to undo it. RunError where there is none or it goes on; OSError."""
         file = _file(folder, ident)
+        lock = _locked(folder)
         fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX)
             # A move that undoes another is no move of the run, or undoing again would undo the undoing.
-            run = cls(file, fd, "back")
+            run = cls(file, fd, lock, "back")
             run._number = max((line.get("move") or line.get("back") or 0 for line in _lines(file)), default=0)
-        except BlockingIOError:
-            os.close(fd)
-            raise RunError(f"Run {ident} goes on now. Wait until it has ended, or end it with Ctrl-C.") from None
         except BaseException:
             os.close(fd)
+            os.close(lock)
             raise
         # A line that a power cut left half written ends here.
         os.write(fd, b"\n")
@@ -145,6 +155,7 @@ class Run:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+            os.close(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -240,6 +251,18 @@ def _text(path: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     return unquote_to_bytes(text)
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the folder of runs until it is closed. RunError while somebody else does; OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        remedy = "Wait until it has ended, or end it with Ctrl-C."
+        raise RunError(f"A sort, an ingest or an undo goes on now. {remedy}") from None
+    return fd
 
 
 def _sync_folder(folder: Path) -> None:

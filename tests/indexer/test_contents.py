@@ -187,6 +187,14 @@ def test_nothing_is_forgotten_that_was_not_looked_for(
     assert done.gone == 0 and [one.path for one in done.problems] == [os.fsencode(tree / "folder")]
     assert hashes(contents, tree) == known
     # The disk is not mounted: an empty folder stands where it was.
+    # Nor where only a disk inside is not mounted: an empty folder, and its files were on another device.
+    contents.store([ENTRY._replace(path=os.fsencode(tree) + b"/disk/deep/file", dev=1)])
+    (tree / "disk").mkdir()
+    assert crawl(contents, tree).gone == 0
+    (tree / "disk/file").touch()
+    assert crawl(contents, tree).gone == 1
+    (tree / "disk/file").unlink()
+    known = hashes(contents, tree)
     tree.rename(tree.with_name("away"))
     tree.mkdir()
     with pytest.raises(TreeError, match="its disk is not mounted"):

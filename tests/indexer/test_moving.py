@@ -260,10 +260,12 @@ def test_runs_are_numbered_and_odd_journals_told(runs: Path) -> None:
         undo(runs, "s9")
     with pytest.raises(RunError, match="no run"):
         undo(runs, "../x")
+    with Run.begin(runs, "sort", ODD), pytest.raises(RunError, match="goes on now"):
+        Run.begin(runs, "ingest", ODD)
     # What a power cut left half written was never begun.
     with (runs / "s1.jsonl").open("ab") as file:
         file.write(b'{"move": 1, "from": "/x')
     assert undo(runs, "s1").moved == []
-    (runs / "s3.jsonl").write_text("garbage")
+    (runs / "s4.jsonl").write_text("garbage")
     with pytest.raises(RunError, match="Move it aside"):
         list_runs(runs)
