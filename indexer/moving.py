@@ -16,7 +16,8 @@ import stat
 from collections.abc import Callable, Iterator
 
 from indexer.finding import TEMPORARY, Found
-from indexer.reading import Changed, hash_all, new_buffer, open_unnoticed
+from indexer.hashing import Changed, hash_all, new_buffer
+from indexer.reading import open_unnoticed
 from indexer.runs import Moving, Run
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
 from placement.copying import Allowance, copy_content, read_content

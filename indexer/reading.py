@@ -5,7 +5,6 @@ hashing both let other threads run. A file that changes meanwhile is a problem a
 """
 
 import contextlib
-import errno
 import os
 import queue
 import threading
@@ -19,11 +18,11 @@ from xxhash import xxh3_128
 from indexer.contents import Entry, is_settled
 from indexer.devices import READERS, kind_of
 from indexer.finding import Found
+from indexer.hashing import Changed, hash_all, new_buffer
 
 # Bytes at each end of a file that are looked at first. Files up to SMALL are read whole at once instead.
 END = 16 << 10
 SMALL = 128 << 10
-_PIECE = 1 << 20
 # Results are handed over by so many, or after so many seconds, since waking somebody costs more than a small file.
 _BATCH = 64
 _LATEST = 0.2
@@ -52,13 +51,6 @@ class Read(NamedTuple):
         if self.problem is not None or not is_settled(self.found, self.began_ns):
             return None
         return Entry.of(self.found, self.ends, self.hash, self.began_ns if self.hash is not None else None)
-
-
-class Changed(OSError):
-    """A file is not what it was found as; errno ESTALE."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.ESTALE, "it changed meanwhile")
 
 
 def open_unnoticed(path: bytes, dir_fd: int | None = None) -> int:
@@ -102,22 +94,6 @@ def hash_open(fd: int, size: int, want: Want, buffer: memoryview) -> tuple[bytes
     os.preadv(fd, [buffer[:END]], 0)
     os.preadv(fd, [buffer[END : 2 * END]], size - END)
     return xxh3_128(buffer[: 2 * END]).digest(), digest, count
-
-
-def hash_all(fd: int, size: int, buffer: memoryview) -> bytes:
-    """The xxh3-128 of an open file from its beginning; `Changed` where it has not `size` bytes."""
-    state, done = xxh3_128(), 0
-    while count := os.readv(fd, [buffer]):
-        state.update(buffer[:count])
-        done += count
-    if done != size:
-        raise Changed
-    return state.digest()
-
-
-def new_buffer() -> memoryview:
-    """A buffer for one reader."""
-    return memoryview(bytearray(_PIECE))
 
 
 class Readers:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from indexer.duplicates import Group, Progress
 from indexer.finding import Found, is_below
+from indexer.hashing import new_buffer
 from indexer.markers import folder_of, volumes
 from indexer.moving import Mover, found_at
-from indexer.reading import new_buffer, read_one
+from indexer.reading import read_one
 from indexer.undoing import Kept
 
 

@@ -10,8 +10,8 @@ import pytest
 from settling import content_of
 
 from indexer import moving
+from indexer.hashing import Changed
 from indexer.moving import Mover, found_at, is_written
-from indexer.reading import Changed
 from indexer.runs import Run, RunError, list_runs
 from indexer.undoing import undo, where
 from placement.copying import Content
