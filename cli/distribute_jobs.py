@@ -11,6 +11,8 @@ from cli.output import confirm, fail, human_size, human_time, print_json, say
 
 
 class _Distributions:
+    configured = True
+
     def jobs(self, asked: Asked) -> Sequence[Job]:
         return distributed.jobs(load(asked.config_file))
 

@@ -6,14 +6,20 @@ from typing import Any
 
 import click
 
-from cli import distribute_jobs, move_jobs
+from cli import distribute_jobs, index_jobs, move_jobs
+from cli.indexing import state_option
 from cli.ledger import Asked, Ledger
 from cli.moving import JOBS
 from cli.options import call, config_option, load, mounted
 from cli.output import dry_run_option, fail, json_option, print_json, print_table, say, yes_option
 
 # By what the number of a job begins with.
-LEDGERS: dict[str, Ledger] = {"": move_jobs.LEDGER, "d": distribute_jobs.LEDGER}
+LEDGERS: dict[str, Ledger] = {
+    "": move_jobs.LEDGER,
+    "d": distribute_jobs.LEDGER,
+    "s": index_jobs.LEDGER,
+    "i": index_jobs.LEDGER,
+}
 
 
 @click.group()
@@ -23,18 +29,20 @@ def jobs() -> None:
 
 @jobs.command("list")
 @config_option
+@state_option
 @json_option
-def list_jobs(config_file: Path | None, as_json: bool) -> None:
+def list_jobs(config_file: Path | None, state_folder: Path | None, as_json: bool) -> None:
     """Show all jobs, how far they are, and what they wait for; also while nothing is mounted.
 
-    Numbers alone are moves between drives, d1 is the first run of `distribute`.
+    Numbers alone are moves between drives; d1 is the first run of `distribute`, s1 of `index sort`, i1 of `ingest`.
 
     \b
     Example:
       mediapool jobs list
     """
-    asked = Asked(config_file)
-    found = [(ledger, job) for ledger in dict.fromkeys(LEDGERS.values()) for job in ledger.jobs(asked)]
+    asked = Asked(config_file, state_folder)
+    ledgers = [each for each in dict.fromkeys(LEDGERS.values()) if not (state_folder and each.configured)]
+    found = [(ledger, job) for ledger in ledgers for job in ledger.jobs(asked)]
     if as_json:
         print_json([job for _, job in found])
         return
@@ -79,10 +87,11 @@ def resume(job: int, config_file: Path | None) -> None:
 @jobs.command()
 @click.argument("job", metavar="JOB")
 @config_option
+@state_option
 @dry_run_option
 @yes_option
 @json_option
-def undo(job: str, config_file: Path | None, **given: Any) -> None:
+def undo(job: str, config_file: Path | None, state_folder: Path | None, **given: Any) -> None:
     """End JOB, and move its files back to where they were. Nothing is put over what stands there now.
 
     \b
@@ -93,7 +102,7 @@ def undo(job: str, config_file: Path | None, **given: Any) -> None:
     ledger = LEDGERS.get(known[1]) if known else None
     if ledger is None:
         fail(f"There is no job {job!r}.", "See: mediapool jobs list")
-    ledger.undo(Asked(config_file), job, **given)
+    ledger.undo(Asked(config_file, state_folder), job, **given)
 
 
 commands = [jobs]

@@ -13,10 +13,16 @@ class Asked:
     """What the user said besides the job."""
 
     config_file: Path | None
+    state_folder: Path | None = None  # where to look, whatever the configuration says
 
 
 class Ledger(Protocol):
-    """The jobs of one kind. All methods end the program with a message where they cannot do what is asked."""
+    """The jobs of one kind. `configured`: they cannot be had without a configuration.
+
+    All methods end the program with a message where they cannot do what is asked.
+    """
+
+    configured: bool
 
     def jobs(self, asked: Asked) -> Sequence[Job]:
         """All of them, oldest first."""

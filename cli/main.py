@@ -1,30 +1,64 @@
 """`mediapool`: the tree of commands, and how any error reaches a person."""
 
+import importlib
 import logging
 import os
 import sys
-from importlib import metadata
+from collections.abc import Iterator, Mapping, MutableMapping
 
 import click
 
-from cli import (
-    cache_cmd,
-    debrid_cmd,
-    demo_cmd,
-    distribute_cmd,
-    doctor_cmd,
-    explain_cmd,
-    init_cmd,
-    jobs_cmd,
-    layout_cmd,
-    mount_cmd,
-    pin_cmd,
-    pool_cmd,
-    status_cmd,
-)
 from cli.exitcodes import Exit
 from cli.output import fail
-from cli.problems import ConfigError
+
+# Each command with its module, which is imported when the command is asked for: all of them take longer to import
+# than some commands to do their work.
+_MODULES = {
+    "init": "init_cmd",
+    "demo": "demo_cmd",
+    "mount": "mount_cmd",
+    "unmount": "mount_cmd",
+    "status": "status_cmd",
+    "doctor": "doctor_cmd",
+    "explain": "explain_cmd",
+    "pin": "pin_cmd",
+    "unpin": "pin_cmd",
+    "download": "pin_cmd",
+    "pool": "pool_cmd",
+    "layout": "layout_cmd",
+    "debrid": "debrid_cmd",
+    "cache": "cache_cmd",
+    "distribute": "distribute_cmd",
+    "index": "index_cmd",
+    "ingest": "ingest_cmd",
+    "jobs": "jobs_cmd",
+}
+
+
+class _WhenAsked(MutableMapping[str, click.Command]):
+    """The commands of these modules, each of which has them in its list `commands`."""
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = modules
+        self._added: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._added:
+            module = importlib.import_module(f"cli.{self._modules[name]}")
+            self._added.update((command.name, command) for command in module.commands)
+        return self._added[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._added[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._added[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._modules, **self._added})
+
+    def __len__(self) -> int:
+        return len({**self._modules, **self._added})
 
 
 class Commands(click.Group):
@@ -33,16 +67,20 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            fail(str(error), code=Exit.USAGE)
         except BrokenPipeError:
             # `mediapool ... | head`: what was asked for has been shown.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(Exit.OK)
+        except Exception as error:
+            from cli.problems import ConfigError
+
+            if isinstance(error, ConfigError):
+                fail(str(error), code=Exit.USAGE)
+            raise
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(metadata.version("mediapool"), prog_name="mediapool")
+@click.group(cls=Commands, commands=_WhenAsked(_MODULES), context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mediapool", prog_name="mediapool")
 @click.option("-v", "--verbose", count=True, help="Tell more; twice: everything.")
 def main(verbose: int) -> None:
     """One /data tree over a pool of drives and a Real-Debrid account."""
@@ -51,22 +89,3 @@ def main(verbose: int) -> None:
     # These two tell URLs at DEBUG, and a URL may be all it takes to fetch a file.
     for name in ("urllib3", "requests"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-for command in (
-    *init_cmd.commands,
-    *demo_cmd.commands,
-    *mount_cmd.commands,
-    *status_cmd.commands,
-    *doctor_cmd.commands,
-    *explain_cmd.commands,
-    *pin_cmd.commands,
-    *pool_cmd.commands,
-    *jobs_cmd.commands,
-    *layout_cmd.commands,
-    *distribute_cmd.commands,
-    *jobs_cmd.commands,
-    *debrid_cmd.commands,
-    *cache_cmd.commands,
-):
-    main.add_command(command)

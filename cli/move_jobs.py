@@ -23,6 +23,8 @@ def described(job: Job) -> str:
 
 
 class _Moves:
+    configured = True
+
     def jobs(self, asked: Asked) -> Sequence[Job]:
         config = load(asked.config_file)
         found = ask(config, JOBS)

@@ -5,16 +5,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import requests
 
-from cli import config as configuration
-from cli.config import Config
 from cli.exitcodes import Exit
 from cli.output import fail, warn
 from cli.state import Contact, StateFolder
+
+# Reading a configuration and speaking to a mount are imported where they are done: some commands do neither.
+if TYPE_CHECKING:
+    from cli.config import Config
 
 _SECONDS = 30
 _LONG_SECONDS = 600  # what changes many names may take longer than what is only told
@@ -28,15 +29,17 @@ config_option = click.option(
 )
 
 
-def load(config_file: Path | None) -> Config:
+def load(config_file: Path | None) -> "Config":
     """The configuration, its warnings told. Raises ConfigError."""
+    from cli import config as configuration
+
     config = configuration.load(config_file, os.environ)
     for warning in config.warnings:
         warn(warning)
     return config
 
 
-def ask(config: Config, path: str) -> Any:
+def ask(config: "Config", path: str) -> Any:
     """The answer of the running mount to GET `path`, or None if none runs; ends the command if it fails."""
     contact = StateFolder(config.state.path).contact()
     return None if contact is None else call(contact, path)
@@ -44,6 +47,8 @@ def ask(config: Config, path: str) -> Any:
 
 def call(contact: Contact, path: str, data: Any = None) -> Any:
     """GET `path` from the daemon, or POST `data` to it as JSON; ends the command with a message if that fails."""
+    import requests
+
     method, seconds = ("GET", _SECONDS) if data is None else ("POST", _LONG_SECONDS)
     headers = {"Authorization": f"Bearer {contact.token}"}
     try:
@@ -64,7 +69,7 @@ def call(contact: Contact, path: str, data: Any = None) -> Any:
         )
 
 
-def mounted(config: Config) -> Contact:
+def mounted(config: "Config") -> Contact:
     """How the running mount is reached; ends the command when nothing is mounted."""
     contact = StateFolder(config.state.path).contact()
     if contact is None:
@@ -72,7 +77,7 @@ def mounted(config: Config) -> Contact:
     return contact
 
 
-def inside(config: Config, path: str) -> str:
+def inside(config: "Config", path: str) -> str:
     """The path below the root of the tree."""
     root = config.mount.path
     if not path.startswith("/"):

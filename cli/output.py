@@ -9,16 +9,17 @@ import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
-from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
-from rich.text import Text
 
 from cli.exitcodes import Exit
+
+# rich is imported where something is drawn: importing it takes longer than some commands do, and JSON needs none.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -87,8 +88,11 @@ def progress(text: str) -> None:
         print(f"\r\x1b[K{printable(text)[:width]}", end="", file=sys.stderr, flush=True)
 
 
-def transfer_bar(quiet: bool) -> Progress:
+def transfer_bar(quiet: bool) -> "Progress":
     """A bar for bytes on their way, with speed and time left, that goes away at the end; only to people."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     console = Console(file=sys.stderr, markup=False, highlight=False)
     columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
     shown = console.is_terminal and not quiet
@@ -125,6 +129,8 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def _prefixed(word: str, style: str, text: str) -> None:
+    from rich.text import Text
+
     console = _console(sys.stderr)
     first, *others = text.split("\n")
     line = Text.assemble((f"{word}:", f"bold {style}"), f" {printable(first)}")
@@ -133,12 +139,17 @@ def _prefixed(word: str, style: str, text: str) -> None:
         print(printable(other), file=sys.stderr)
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO) -> "Console":
+    from rich.console import Console
+
     # Made for each use: NO_COLOR, the width and the stream itself (in tests) are those of the moment.
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int]) -> Table:
+def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=bool(headers), pad_edge=False, padding=(0, 2, 0, 0))
     count = max([len(headers), *map(len, rows)])
     for number in range(count):
@@ -151,6 +162,8 @@ def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int]
 
 
 def _plain(rows: list[list[str]], right: Collection[int]) -> None:
+    from rich.cells import cell_len
+
     columns = max(map(len, rows), default=0)
     widths = [max((cell_len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
     for row in rows:
@@ -159,5 +172,7 @@ def _plain(rows: list[list[str]], right: Collection[int]) -> None:
 
 
 def _padded(cell: str, width: int, right: bool) -> str:
+    from rich.cells import cell_len
+
     space = " " * (width - cell_len(cell))
     return space + cell if right else cell + space

@@ -31,6 +31,8 @@ class StateFolder:
         self.debrid = path / "debrid.db"
         self.catalog = path / "catalog.db"
         self.marks = path / "catalog.marks"
+        self.contents = path / "contents.db"
+        self.runs = path / "runs"
         self.budget = path / "budget.json"
         self.distribute = path / "distribute.db"
         self.failed = path / "failed.json"

@@ -33,8 +33,7 @@ _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # How far before the claimed end sound may stop; and from where on it is asked for. Seconds.
 _EARLY, _LAST = 5.0, 10.0
-# How often a waiting probe looks whether it is to stop. Seconds.
-_TICK = 0.1
+_TICK = 0.1  # seconds between the looks of a waiting probe whether it is to stop
 # Containers and bare streams of films and music. No playlists, pictures or texts.
 _FORMATS = (
     "matroska,webm,mov,mp4,avi,mpegts,mpeg,mpegvideo,asf,flv,live_flv,ogg,rm,mxf,nut,ivf,wtv,dv,h264,hevc,m4v,vc1,obu,"
@@ -42,7 +41,7 @@ _FORMATS = (
 )
 _FFPROBE = ("ffprobe", "-v", "error", "-of", "json", "-protocol_whitelist", "file", "-format_whitelist", _FORMATS)
 _ASKED = (
-    "format=format_name,duration,start_time"
+    "format=format_name,duration,start_time:format_tags=creation_time,com.apple.quicktime.creationdate"
     ":stream=index,codec_type,codec_name,codec_tag_string,profile,width,height,channels,color_transfer"
     ":stream_tags=language:stream_disposition=default,forced,attached_pic:stream_side_data=side_data_type"
 )
@@ -93,11 +92,12 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """What a file holds. `container` as ffprobe calls it ("matroska,webm"); `seconds` None if it does not say."""
+    """What a file holds, in ffprobe's words; `seconds` None, `created` (ISO 8601) "" where it does not say."""
 
     container: str
     seconds: float | None
     streams: tuple[Stream, ...]
+    created: str = ""
 
     def of_kind(self, kind: Kind) -> tuple[Stream, ...]:
         """The streams of this kind, covers left out."""
@@ -146,8 +146,7 @@ def _verdict(run: "_Run") -> MediaFacts:
 
 @contextlib.contextmanager
 def _opened(path: bytes) -> Iterator[int]:
-    # Not blocking: it may be a FIFO.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not blocking: it may be a FIFO
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ProbeTrouble("it is no regular file")
@@ -254,7 +253,8 @@ def _words(said: str) -> str:
 def _facts(answer: dict[str, Any]) -> MediaFacts:
     about = answer.get("format", {})
     streams = tuple(_stream(one) for one in answer.get("streams", ()))
-    return MediaFacts(str(about.get("format_name", "")), _number(about.get("duration")) or None, streams)
+    created = str(min(about.get("tags", {}).items(), default=("", ""))[1])  # Apple's, with its zone, goes first
+    return MediaFacts(str(about.get("format_name", "")), _number(about.get("duration")) or None, streams, created)
 
 
 def _stream(told: dict[str, Any]) -> Stream:
