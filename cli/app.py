@@ -97,7 +97,8 @@ class App:
         closing.callback(self.knowledge.stop)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
-        self.reporter = Reporter(services(config.arr), self.state.failed)
+        # Unmounting waits for a call under way.
+        self.reporter = Reporter(services(config.arr, seconds=10), self.state.failed)
         closing.callback(self.reporter.close)
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
