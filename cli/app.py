@@ -111,7 +111,8 @@ class App:
         inodes = Inodes(db)
         self.knowledge = DriveKnowledge(self.state, self.drives, inodes.wants_birth)
         closing.callback(self.knowledge.stop)
-        self.reporter = Reporter(services(config.arr), self.state.failed)
+        # Unmounting waits for a call under way.
+        self.reporter = Reporter(services(config.arr, seconds=10), self.state.failed)
         closing.callback(self.reporter.close)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()

@@ -25,6 +25,6 @@ class ArrConfig(Section):
     name: values.Title = key(None, "What messages call it. Default: its kind.", "series")
 
 
-def services(configured: Iterable[ArrConfig]) -> list[Arr]:
-    """The services of these sections, in their order; nothing is asked yet."""
-    return [_KINDS[one.kind](one.url, one.api_key.get_secret_value(), one.name) for one in configured]
+def services(configured: Iterable[ArrConfig], *, seconds: float = 30.0) -> list[Arr]:
+    """The services of these sections, in their order; nothing is asked yet. `seconds`: what a call may take."""
+    return [_KINDS[one.kind](one.url, one.api_key.get_secret_value(), one.name, seconds=seconds) for one in configured]

@@ -109,7 +109,8 @@ class Arr:
             told = self._object(self._get("/queue", params))
             records = self._list(told.get("records"))
             found += [_queued(one) for one in records]
-            if not records or len(found) >= (told.get("totalRecords") or 0):
+            total = told.get("totalRecords")
+            if not records or (isinstance(total, int) and len(found) >= total):
                 break
         return found
 
@@ -182,8 +183,11 @@ class Arr:
     def _item(self, told: dict[str, Any]) -> Item:
         path = str(told.get("path", ""))
         root = str(told.get("rootFolderPath") or path.rpartition("/")[0])
-        size = told.get("sizeOnDisk") or (told.get("statistics") or {}).get("sizeOnDisk") or 0
-        return Item(told["id"], str(told.get(self.title_field, "")), path, root, size, told)
+        statistics = told.get("statistics")
+        size = (statistics if isinstance(statistics, dict) else told).get("sizeOnDisk")
+        return Item(
+            told["id"], str(told.get(self.title_field, "")), path, root, size if isinstance(size, int) else 0, told
+        )
 
     def _object(self, told: Any) -> dict[str, Any]:
         if not isinstance(told, dict):

@@ -103,6 +103,8 @@ class Reporter:
         """Whether there is nothing more to do."""
         troubles = []
         for service in self._services:
+            if self._stop:
+                return False
             try:
                 if service.blocklist(report.download_id):
                     log.warning("%s searches for another release: %s", service.name, report.reason)

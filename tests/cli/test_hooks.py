@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from conftest import MakeMount
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli.config import parse
@@ -95,6 +95,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(KEYS, JSON | st.dictionaries(KEYS, JSON) | st.lists(st.dictionaries(KEYS, JSON))))
 def test_any_payload_is_an_event_or_a_reason(body: dict[str, Any]) -> None:
     try:

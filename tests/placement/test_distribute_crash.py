@@ -104,22 +104,22 @@ def test_killed_again_at_every_step_of_recovery(bench: Bench, point: tuple[str, 
     assert_distributed(bench)
 
 
-@pytest.mark.parametrize("undoing", [False, True])
-@pytest.mark.parametrize(
-    ("module", "call", "count"),
-    [
-        *((os, "symlink", count) for count in (1, 2)),
-        *((library, "renameat2", count) for count in (1, 2)),
-        *((os, "unlink", count) for count in (1, 2, 3, 4, 5)),
-        *((distributions.Distributions, "add", count) for count in (1, 2, 3)),
-        *((distributions.Distributions, "set_state", count) for count in (1, 2)),
-        *((distributions.Distributions, "close_job", count) for count in (1,)),
-    ],
-)
+JOURNAL = distributions.Distributions
+CALLS: list[tuple[bool, Any, str, int]] = [
+    *((False, os, "symlink", count) for count in (1, 2)),
+    *((False, library, "renameat2", count) for count in (1, 2)),
+    *((False, os, "unlink", count) for count in (1, 3)),
+    *((False, JOURNAL, "add", count) for count in (1, 2, 3)),
+    *((False, JOURNAL, "set_state", count) for count in (1, 2)),
+    (False, JOURNAL, "close_job", 1),
+    *((True, os, "unlink", count) for count in (1, 2, 4, 5)),
+    *((True, JOURNAL, "set_state", count) for count in (1, 2, 3)),
+]
+
+
+@pytest.mark.parametrize(("undoing", "module", "call", "count"), CALLS)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_a_call(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, module: Any, call: str, count: int, when: str, undoing: bool
-) -> None:
+def test_killed_at_a_call(bench: Bench, undoing: bool, module: Any, call: str, count: int, when: str) -> None:
     """Of the library's links and of the journal, which are between the steps of the engine."""
     job = bench.run().job if undoing else 0
     real, calls = getattr(module, call), []
@@ -137,8 +137,7 @@ def test_killed_at_a_call(
         setattr(module, call, killing)
         bench.undo(job) if undoing else bench.run()
 
-    killed = in_child(work)
-    assert killed or undoing
+    assert in_child(work)
     assert_nothing_lost(bench)
     if undoing:
         assert bench.undo(job).failed == []

@@ -60,6 +60,18 @@ def test_the_queue_is_read_to_its_end(server: ArrServer, arr: Arr) -> None:
     assert server.calls[0][2] == {"page": "1", "pageSize": "1000", unknown: "true"}
 
 
+def test_odd_fields_are_no_trouble(server: ArrServer, arr: Arr) -> None:
+    odd = b'[{"id": 1, "path": "/a/b", "title": null, "statistics": [], "sizeOnDisk": "x", "rootFolderPath": null}]'
+    server.instead.append((200, {}, odd))
+    (item,) = arr.items()
+    assert (item.path, item.root, item.size) == ("/a/b", "/a", 0)
+    server.instead += [
+        (200, {}, b'{"totalRecords": "many", "records": [{"id": 1, "title": 5, "downloadId": 7}]}'),
+        (200, {}, b'{"totalRecords": null, "records": []}'),
+    ]
+    assert [(one.id, one.download_id) for one in arr.queue()] == [(1, "7")]
+
+
 def test_a_failed_download_is_blocklisted_once_and_the_client_left_alone(server: ArrServer, arr: Arr) -> None:
     for number in (5, 6):  # two episodes of one torrent
         server.add_download(number, HASH)
