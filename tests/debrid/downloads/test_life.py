@@ -246,6 +246,29 @@ def test_a_fake_fails_late_and_is_reported_and_taken_back(running: World) -> Non
         running.downloads.add(source, category="tv")
 
 
+def test_lost_content_is_dead(running: World) -> None:
+    running.sim.faults.links_empty = True
+    running.arrs.knows = False
+    source = running.film()
+    running.downloads.add(source, category="tv")
+    assert "lost its content" in running.wait(source.hash, Stage.FAILED).problem
+
+
+def test_why_it_failed_outlasts_what_hinders_its_end(running: World) -> None:
+    running.eyes.problems[".mkv"] = "it is no video"
+    source = running.film()
+
+    def down(*_: object) -> bool:
+        raise OSError(errno.ECONNREFUSED, "Connection refused")
+
+    running.arrs.failed = down  # type: ignore[method-assign]
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, Stage.FAILED)
+    with running.passing():
+        wait_for(lambda: (running.downloads.get(source.hash) or _none()).tries > 1, "tries")
+    assert (running.downloads.get(source.hash) or _none()).problem == "Film.2024.mkv: it is no video"
+
+
 def test_trouble_in_reading_is_no_verdict(running: World) -> None:
     running.eyes.problems[".mkv"] = OSError(errno.EIO, "the provider is down")
     source = running.film()
