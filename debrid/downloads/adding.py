@@ -24,6 +24,7 @@ from debrid.urls import GONE, URL_SECONDS
 log = logging.getLogger(__name__)
 
 _LONGEST_CONVERSION = 3600.0  # seconds without anybody who has the metadata
+_FILTERED_WITHIN = 600.0
 _CHOOSING = ("magnet_conversion", "waiting_files_selection")
 
 
@@ -54,6 +55,8 @@ class Adding:
             found = self._lately_added(download, budget)
         if found is not None:
             log.info("torrent %s is in the account already as %s", download.hash, found.id)
+            if self._store.added_here(found.id):
+                self._store.mark_added_here(found.id, found.hash)  # so it does not leave, if it was about to
             return self._joined(download, found.id, found.hash)
         download = replace(
             download, before="".join(f"{each.id}," for each in self._store.additions_of(download.hash)) or ","
@@ -164,10 +167,11 @@ class Adding:
         try:
             info = self._client.torrent(download.torrent, budget)
         except errors.NotFound:
+            if self._clock() > download.added_at + _FILTERED_WITHIN:
+                raise Failed("dead", "it was removed from the Real-Debrid account") from None
             # Its content filter removes some torrents without a word, shortly after they were added.
-            raise Failed(
-                "infringing", "Real-Debrid removed it from the account, as it does with filtered releases"
-            ) from None
+            reason = "Real-Debrid removed it from the account at once, as it does with filtered releases"
+            raise Failed("infringing", reason) from None
         if info.status in FAILED or not (info.is_finished or info.is_unfinished):
             raise Failed("dead", f"Real-Debrid gave it up: {info.status}")
         self._store.saw([info], self._clock())

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _LOOKS = (0.3, 1.0, 2.0, 2.0, 2.0)  # seconds between looks in which cached content is recognised
 _NO_SLOT = 15.0  # seconds
 _NOT_NOW = 20.0
+_PATIENCE = 600.0  # who has to wait longer for the links of what is finished will not get them
 _DOUBTS = 5  # tries after which an error about one torrent is believed
 _LONGEST_CHECK = 24 * 3600.0  # seconds in which the files of a download have to become readable
 _WATCH, _WATCH_LATER = 5.0, 60.0  # seconds between looks whether it was imported
@@ -80,6 +81,8 @@ class Life:
         except Failed as failure:
             return self._failed(download, failure)
         except (Waiting, NotYet) as reason:
+            if isinstance(reason, NotYet) and reason.seconds > _PATIENCE:
+                return self._failed(download, Failed("dead", str(reason)))
             return self._waits(download, str(reason), reason.seconds)
         except SlotsFull:
             return self._waits(download, "", _NO_SLOT)
@@ -87,7 +90,7 @@ class Life:
             return self._hindered(download, error)
         if done is not None and done.stage is not download.stage:
             log.debug("download %s: %s", download.hash, done.stage)
-            return replace(done, changed_at=self._clock(), tries=0, retry_at=0.0, problem=done.problem)
+            return replace(done, changed_at=self._clock(), tries=0, retry_at=0.0, problem="")
         return done
 
     def _step(self, download: Download, budget: Budget) -> Download | None:
@@ -118,9 +121,10 @@ class Life:
     # -- when it does not go on
 
     def _waits(self, download: Download, problem: str, seconds: float) -> Download:
-        return replace(
-            self._latest(download), problem=problem, retry_at=self._clock() + seconds, tries=download.tries + 1
-        )
+        latest = self._latest(download)
+        # What failed says why it failed, whatever hinders its end.
+        problem = latest.problem if latest.stage is Stage.FAILED else problem
+        return replace(latest, problem=problem, retry_at=self._clock() + seconds, tries=download.tries + 1)
 
     def _latest(self, download: Download) -> Download:
         """As last recorded: a step may have recorded more than it could return."""

@@ -246,6 +246,41 @@ def test_a_fake_fails_late_and_is_reported_and_taken_back(running: World) -> Non
         running.downloads.add(source, category="tv")
 
 
+def test_what_somebody_removes_from_the_account_is_dead_not_infringing(running: World) -> None:
+    running.arrs.knows = False
+    source = running.film(cached=False, download_seconds=1e6)
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, Stage.FETCHING)
+    running.clock.now += 1000
+    running.sim.remove_torrent(running.ids()[0])
+    running.wait(source.hash, Stage.FAILED)
+    verdict = running.store.downloads.verdict(source.hash)
+    assert verdict is not None and verdict.kind == "dead"
+
+
+def test_lost_content_is_dead(running: World) -> None:
+    running.sim.faults.links_empty = True
+    running.arrs.knows = False
+    source = running.film()
+    running.downloads.add(source, category="tv")
+    assert "lost its content" in running.wait(source.hash, Stage.FAILED).problem
+
+
+def test_why_it_failed_outlasts_what_hinders_its_end(running: World) -> None:
+    running.eyes.problems[".mkv"] = "it is no video"
+    source = running.film()
+
+    def down(*_: object) -> bool:
+        raise OSError(errno.ECONNREFUSED, "Connection refused")
+
+    running.arrs.failed = down  # type: ignore[method-assign]
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, Stage.FAILED)
+    with running.passing():
+        wait_for(lambda: (running.downloads.get(source.hash) or _none()).tries > 1, "tries")
+    assert (running.downloads.get(source.hash) or _none()).problem == "Film.2024.mkv: it is no video"
+
+
 def test_trouble_in_reading_is_no_verdict(running: World) -> None:
     running.eyes.problems[".mkv"] = OSError(errno.EIO, "the provider is down")
     source = running.film()
@@ -268,6 +303,19 @@ def test_removal_takes_what_was_not_imported_and_nothing_else(running: World) ->
     assert running.names() == [] and beside.exists()
     assert running.pool.names.find("film.mkv") is not None
     assert not running.store.released(), "it has a name"
+
+
+def test_what_is_about_to_leave_the_account_stays_when_it_is_wanted_again(running: World) -> None:
+    source = running.film()
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, COMPLETE)
+    running.downloads.delete([source.hash], with_files=True)
+    running.wait_gone(source.hash)
+    running.store.release(source.hash, running.clock.now)  # as the tree tells when the last name is gone
+    assert [each.hash for each in running.store.released()] == [source.hash]
+    running.downloads.add(source, category="tv")
+    running.wait(source.hash, COMPLETE)
+    assert running.names() == DONE and running.store.released() == [] and len(running.ids()) == 1
 
 
 def test_removal_without_files_leaves_them(running: World) -> None:
