@@ -205,8 +205,9 @@ class App:
         )
         self._closing.callback(self.moves.close)
         self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
-        self.members = Members(self.drives, branches, db, make_branch, union, self.relocating, self.knowledge)
-        self.members.left = self.moves.keep
+        self.members = Members(
+            self.drives, branches, db, make_branch, union, self.relocating, self.knowledge, self.moves
+        )
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()

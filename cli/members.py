@@ -14,6 +14,7 @@ from cli.config import DriveConfig
 from cli.problems import ConfigError
 from placement.drive import Drive, refuse_clashes
 from placement.identity import DriveError
+from placement.running import MoveJobs
 from vfs.local import LocalBranch
 from vfs.namesdb import NamesDb
 from vfs.relocating import Relocating
@@ -36,11 +37,13 @@ class Members:
         union: Union,
         relocating: Relocating,
         knowledge: DriveKnowledge,
+        jobs: MoveJobs,
     ) -> None:
         self._drives, self._branches, self._db, self._make_branch = drives, branches, db, make_branch
         self._union, self._relocating, self._knowledge = union, relocating, knowledge
-        # Hears the name of a drive before it leaves.
-        self.left: Callable[[str], object] = lambda name: None
+        self._jobs = jobs
+        # Branches of drives that have left, by id: files on them may be open still.
+        self._parted: dict[str, LocalBranch] = {}
         self._lock = threading.Lock()
 
     def reload(self, file: Path | None) -> dict[str, list[str]]:
@@ -68,6 +71,11 @@ class Members:
         try:
             refuse_clashes([*self._drives, drive])
             others = [one for one in known.values() if one.number == drive.number and one.id != drive.id]
+            parted = self._parted.get(drive.id)
+            if parted is not None and len(parted.open_files):
+                # Who moves a file must know all that have it open.
+                cause = f"{len(parted.open_files)} files on it are open since before it left"
+                raise DriveError(drive.name, drive.path, cause, "Close them, then add it again")
             if others:
                 raise DriveError(
                     drive.name,
@@ -93,12 +101,15 @@ class Members:
     def _leave(self, name: str) -> None:
         drive = next(one for one in self._drives if one.name == name)
         branch = next(one for one in self._branches if one.drive is drive)
-        self.left(name)
-        self._drives.remove(drive)
-        self._union.leave(branch)
-        self._branches.remove(branch)
-        self._knowledge.remove(drive)
-        drive.close()
+        # No move is broken off between its commit and the removal of what it leaves behind.
+        with self._jobs.resting():
+            self._jobs.keep(name)
+            self._drives.remove(drive)
+            self._union.leave(branch)
+            self._branches.remove(branch)
+            self._knowledge.remove(drive)
+            self._parted[drive.id] = branch
+            drive.close()
         log.info("drive %s (%s) has left the pool", drive.name, drive.path)
 
 

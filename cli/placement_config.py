@@ -6,8 +6,8 @@ from cli import values
 from cli.problems import refuse
 from cli.section import Section, key
 from placement.matching import Keep
+from placement.purposes import Regular
 from placement.rules import Rule
-from placement.running import Regular
 
 
 class RuleConfig(Section):

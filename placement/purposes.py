@@ -50,6 +50,14 @@ class Pool:
         return self.placement.rule_for(path).group(path)
 
 
+@dataclass(frozen=True)
+class Regular:
+    """A job between tiers that begins by itself, every so many seconds, if it then has something to move."""
+
+    spec: dict[str, Any]
+    every: float
+
+
 def checked(pool: Pool, kind: str, spec: Mapping[str, Any]) -> None:
     """ValueError, in words for people, where `spec` cannot be done by a job of this kind."""
     if kind == "drain":

@@ -4,7 +4,7 @@ What a job has done is seen on the drives, so after a kill at any moment the nex
 that has left its drive is not moved again. A file that cannot be moved now, since the kernel uses it or somebody writes
 to it, waits, and the job goes on with the others.
 
-Lock order: `_lock` is a leaf.
+Lock order: `_working`, held while one file is dealt with; `_lock` is a leaf.
 """
 
 import errno
@@ -13,17 +13,18 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from placement import inventory
 from placement.drive import Drive
 from placement.jobs import Item, Job, Jobs
 from placement.linkgroup import lstat
+from placement.moving import Moving
 from placement.progress import Progress, Watched, write_down
-from placement.purposes import Pool, checked, drained, plan, targets
+from placement.purposes import Pool, Regular, checked, drained, plan, targets
 from placement.relocation import Moved
 
 log = logging.getLogger(__name__)
@@ -34,43 +35,6 @@ _LONGEST = 300.0
 _END = 15.0
 # Errors that another drive may not have.
 _TRY_NEXT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EEXIST)
-
-
-class Moving(Protocol):
-    """What moves a single file."""
-
-    def move_file(
-        self,
-        drive: Drive,
-        names: Sequence[str],
-        target: Drive,
-        *,
-        cancel: threading.Event,
-        rate: int | None,
-        attempt: int,
-        progress: Callable[[str, int, int], None],
-    ) -> Moved:
-        """Move the file of these names, as far as they still are its names; errors as `moves.Mover.move`.
-
-        `rate`: bytes a second at most. `progress` hears (phase, bytes done, bytes in all).
-        """
-        ...
-
-    def busy(self, drive: Drive, path: str) -> str:
-        """Why the file cannot be moved just now, in words; "" if nothing is known against it."""
-        ...
-
-    def keep_folders(self, drive: Drive, folders: Sequence[str]) -> None:
-        """Make those folders on other drives that only this one has. OSError."""
-        ...
-
-
-@dataclass(frozen=True)
-class Regular:
-    """A job between tiers that begins by itself, every so many seconds, if it then has something to move."""
-
-    spec: dict[str, Any]
-    every: float
 
 
 class MoveJobs:
@@ -84,6 +48,7 @@ class MoveJobs:
         # Takes away what else lies on a drained drive, and says in words what stays.
         self.empty: Callable[[Drive, threading.Event], str] = lambda drive, cancel: ""
         self._lock = threading.Lock()
+        self._working = threading.Lock()
         self._cancel = threading.Event()
         self._wake = threading.Event()
         self._busy: int | None = None
@@ -254,7 +219,18 @@ class MoveJobs:
         """Do one thing for the first job for which there is one; False if there is nothing to do now."""
         return any(self._work(job) for job in self._jobs.all() if job.state in ("planning", "running"))
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Give up the move under way and begin no other meanwhile; afterwards all goes on."""
+        self._cancel.set()
+        with self._working:
+            yield
+
     def _work(self, job: Job) -> bool:
+        with self._working:
+            return self._work_on(job)
+
+    def _work_on(self, job: Job) -> bool:
         with self._lock:
             self._busy = job.id
             self._cancel.clear()

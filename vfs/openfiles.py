@@ -49,6 +49,10 @@ class OpenFiles(Generic[H]):
         with self._lock:
             return list(self._open.get(ino, ()))
 
+    def __len__(self) -> int:
+        """How many files are open."""
+        return len(self._open)
+
     def is_open(self, ino: int) -> bool:
         return ino in self._open
 

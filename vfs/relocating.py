@@ -137,7 +137,7 @@ class Relocating:
             log.warning("%s is full, and no other drive takes %s with %d bytes more", full.drive.name, path, wanted)
             raise cause
 
-    # Moves that somebody asked for: what `placement.running.Moving` describes.
+    # Moves that somebody asked for: what `placement.moving.Moving` describes.
 
     def move_file(
         self,

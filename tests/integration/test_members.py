@@ -44,8 +44,11 @@ def test_a_drive_joins_leaves_and_joins_again(make_mount: MakeMount) -> None:
         wait_for(lambda: "folder" not in names(tree), "its names to go")
         wait_for(lambda: os.listdir(tree.path / "both") == ["one"], "the rest of the folder")
         assert film.read(4) == b"film" and (new / "folder/film").stat().st_size == 4000
+        early = tree.command("pool", "add", str(new), "--name", "new", "--yes")
+        assert early.returncode == 1 and "1 files on it are open since before it left" in early.stderr
     (tree.path / "after").touch()
     assert not (new / "after").exists()
+    wait_for(lambda: status(tree)["requests"]["open"] == 0, "the release of the film")
     assert tree.command("pool", "add", str(new), "--name", "new", "--yes").returncode == 0
     wait_for(lambda: "folder" in names(tree), "its names again")
     assert (tree.path / "folder/film").stat().st_ino == number

@@ -16,10 +16,10 @@ from placement.drive import Drive
 from placement.inventory import take
 from placement.jobs import Jobs, look
 from placement.moves import Mover
-from placement.purposes import Pool
+from placement.purposes import Pool, Regular
 from placement.relocation import Moved
 from placement.rules import Placement, Rule
-from placement.running import MoveJobs, Regular
+from placement.running import MoveJobs
 
 Maker = Callable[..., Drive]
 AGAIN = 0.01
