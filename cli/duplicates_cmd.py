@@ -20,6 +20,7 @@ from cli.indexing import (
     state_option,
     tell_problems,
     trees_of,
+    uncollected,
 )
 from cli.options import config_option, load, mounted
 from cli.output import fail, human_size, json_option, progress, say, warn
@@ -59,7 +60,7 @@ def duplicates(
 
     chosen = trees_of(trees)
     tell = shown_progress()
-    with contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
+    with uncollected(), contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
         found = find(chosen, stop=stop)
         search = Search(contents, chosen, stop=stop, progressed=tell)
         result = search.run(found.files, bytes_of(min_size))

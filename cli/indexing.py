@@ -4,6 +4,7 @@ Imports little: looking for duplicates a second time takes less time than readin
 """
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -92,6 +93,18 @@ def shown(path: bytes) -> str:
 
 
 @contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage in the block, which makes many small objects, all of them in use."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def interruptible() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set; what is under way then ends by itself. A second Ctrl-C ends at once."""
     stop = threading.Event()
@@ -164,6 +177,8 @@ def noting(contents: Contents) -> "Callable[[bytes, Found, bytes], None]":
 
 def bytes_of(min_size: str) -> int:
     """What --min-size says, in bytes; ends the command where it is no size."""
+    if min_size.isdecimal():
+        return int(min_size)
     from cli.sizes import parse_size
 
     try:

@@ -64,9 +64,9 @@ class _Candidate:
         self.unreadable = False
 
     def note(self, read: Read) -> None:
-        """What was read of it."""
+        """What was read of it; a hash that was known stays when only the ends were."""
         self.ends = read.ends
-        self.hash = read.hash
+        self.hash = read.hash or self.hash
         self.unreadable = read.problem is not None
 
 
@@ -76,11 +76,11 @@ def _size(found: Found) -> int:
 
 def _ends(candidate: _Candidate) -> object:
     # Like no other where it cannot be read, or was not for a search that ends early.
-    return candidate.ends or candidate.hash or candidate
+    return candidate.found.size, candidate.ends or candidate.hash or candidate
 
 
 def _hash(candidate: _Candidate) -> object:
-    return candidate.hash or candidate
+    return candidate.found.size, candidate.hash or candidate
 
 
 class Search:
@@ -107,12 +107,13 @@ class Search:
     def run(self, files: Iterable[Found], min_size: int = 1) -> Result:
         """The groups among `files` of at least `min_size` bytes (1 or more). ContentsError."""
         inodes, links = _by_inode(files, max(1, min_size))
-        groups = [[_Candidate(found, *self._known.holds(found)) for found in group] for group in _alike(inodes, _size)]
-        # A small file has no ends; reading it whole is as quick.
-        self._look("comparing ends", [one for one in _flat(groups) if not (one.ends or one.hash)], "ends")
-        groups = [part for group in groups for part in _alike(group, _ends)]
-        self._look("reading", [one for one in _flat(groups) if not (one.hash or one.unreadable)], "whole")
-        same = [part for group in groups for part in _alike(group, _hash) if part[0].hash is not None]
+        candidates = [_Candidate(found, *self._known.holds(found)) for found in _flat(_alike(inodes, _size))]
+        # A small file has no ends; reading it whole is as quick. Of a big one the hash may be known without them.
+        lacking = [one for one in candidates if one.ends is None and (one.hash is None or one.found.size > SMALL)]
+        self._look("comparing ends", lacking, "ends")
+        candidates = _flat(_alike(candidates, _ends))
+        self._look("reading", [one for one in candidates if one.hash is None and not one.unreadable], "whole")
+        same = [part for part in _alike(candidates, _hash) if part[0].hash is not None]
         found = [_group(part, links) for part in same]
         found.sort(key=lambda group: (-group.wasted, group.files[0].path))
         return Result(found, self._problems, self._read, not self._stop.is_set())

@@ -54,8 +54,9 @@ class Remembered:
 
     def holds(self, found: Found) -> tuple[bytes | None, bytes | None]:
         """(ends, hash) where they hold without any reading, each None where not known."""
-        row = self._rows.get((signed(found.ino), found.size, found.mtime_ns, found.ctime_ns))
-        if row is None or (row[1] != found.dev and row[0] != found.path):
+        path, dev, ino, size, mtime_ns, ctime_ns, _ = found
+        row = self._rows.get((ino if ino < 1 << 63 else ino - (1 << 64), size, mtime_ns, ctime_ns))
+        if row is None or (row[1] != dev and row[0] != path):
             return None, None
         return row[7], row[8]  # type: ignore[return-value]
 

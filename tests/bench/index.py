@@ -35,19 +35,17 @@ WARM = Row("warm", "first run, files in the page cache", "s", False)
 AGAIN_WARM = Row("again warm", "second run, files in the page cache", "s", False)
 READ = Row("read", "first run: read from the disk", "MB", False)
 READ_AGAIN = Row("read again", "second run: read from the disk", "MB", False)
-MEMORY = Row("memory", "memory at the peak", "MB", False)
-ROWS = (COLD, AGAIN_COLD, WARM, AGAIN_WARM, READ, READ_AGAIN, MEMORY)
+ROWS = (COLD, AGAIN_COLD, WARM, AGAIN_WARM, READ, READ_AGAIN)
 # A set of inodes is a group: which name of an inode is printed is a matter of taste.
 Groups = frozenset[frozenset[int]]
 
 
 class Run(NamedTuple):
-    """One run: seconds, CPU seconds, bytes read from the disk, bytes of memory at the peak."""
+    """One run: seconds, CPU seconds, bytes read from the disk."""
 
     wall: float
     cpu: float
     read: int
-    memory: int
 
 
 @dataclass
@@ -82,7 +80,7 @@ class Finder:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise WrongResult(f"{self.column} ended with {process.returncode}")
-        return Run(wall, used.ru_utime + used.ru_stime, used.ru_inblock * 512, used.ru_maxrss * 1024)
+        return Run(wall, used.ru_utime + used.ru_stime, used.ru_inblock * 512)
 
     def check(self, output: Path, truth: Groups) -> None:
         """Note whether the answer is the truth; WrongResult where it is mediapool's and is not."""
@@ -246,8 +244,6 @@ def _measure_one(row: Row, finder: Finder, output: Path, figures: Figures) -> No
     figures.add(row.key, finder.column, "", done.wall, program=done.cpu)
     if row in (COLD, AGAIN_COLD):
         figures.add((READ if row is COLD else READ_AGAIN).key, finder.column, "", done.read / 1e6)
-    if row is AGAIN_WARM:
-        figures.add(MEMORY.key, finder.column, "", done.memory / 1e6)
 
 
 def _content(

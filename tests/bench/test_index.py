@@ -10,7 +10,7 @@ from mounting import ROOT
 
 COLD = {"first run, nothing cached", "second run, nothing cached", "first run: read from the disk",
         "second run: read from the disk"}  # fmt: skip
-WARM = {"first run, files in the page cache", "second run, files in the page cache", "memory at the peak"}
+WARM = {"first run, files in the page cache", "second run, files in the page cache"}
 
 
 def test_all_rows_exact_groups_and_nothing_left(tmp_path: Path) -> None:

@@ -102,6 +102,20 @@ def test_a_change_with_size_and_mtime_as_they_were_is_seen(tmp_path: Path) -> No
         assert groups(search(tree, contents=contents), tree) == set()
 
 
+def test_a_hash_that_is_known_without_the_ends_is_used(tmp_path: Path) -> None:
+    """As of a file that was moved."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in "abc":
+        (tree / name).write_bytes(b"0123456789")
+    settle(tree)
+    with Contents(tmp_path / "contents.db") as contents:
+        search(tree, contents=contents)
+        contents.store([entry._replace(ends=None) for entry in list(contents.files())[:1]])
+        again = search(tree, contents=contents)
+        assert groups(again, tree) == {frozenset("abc")} and again.read == 2 * END
+
+
 def test_a_file_that_changed_a_moment_ago_is_read_again_next_time(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
