@@ -59,7 +59,7 @@ class Manifest:
     @property
     def seal(self) -> str:
         """The xxh3-128 of the fields, by which a change of any of them shows."""
-        return xxhash.xxh3_128(json.dumps(self._fields(), sort_keys=True)).hexdigest()
+        return xxhash.xxh3_128(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()
 
     def _fields(self) -> dict[str, Any]:
         return {

@@ -149,9 +149,7 @@ def _unit(members: list[int], entries: Sequence[Entry], costs: Sequence[int], ab
     return _Unit(members, folders, files, min(entries[at].date for at in members), whole)
 
 
-def _pieces(
-    unit: _Unit, entries: Sequence[Entry], costs: Sequence[int], above: _Above, usable: int
-) -> Iterator[_Unit]:
+def _pieces(unit: _Unit, entries: Sequence[Entry], costs: Sequence[int], above: _Above, usable: int) -> Iterator[_Unit]:
     """The unit, or, if it fits on no disc, parts of it in the order of their paths, each as large as fits."""
     if unit.whole <= usable:
         yield unit
@@ -227,9 +225,7 @@ class _Room:
             self._most[at] = max(self._most[2 * at], self._most[2 * at + 1])
 
 
-def _price(
-    units: Sequence[_Unit], volumes: Sequence[Sequence[int]], used: Sequence[int], medium: Medium
-) -> Price:
+def _price(units: Sequence[_Unit], volumes: Sequence[Sequence[int]], used: Sequence[int], medium: Medium) -> Price:
     volume_of = {at: number for number, members in enumerate(volumes) for at in members}
     folders = frozenset[str]().union(*(unit.folders for unit in units))
     needed = sum(unit.files for unit in units) + sum(map(folder_cost, folders))

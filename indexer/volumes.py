@@ -37,7 +37,8 @@ class ArchiveError(Exception):
 class State:
     """What became of a volume. Times in UTC as YYYY-MM-DDTHH:MM:SSZ, None for never.
 
-    `disc`: what people wrote on it. `bad`: paths that the last verification found damaged; then it is to be burned again.
+    `disc`: what people wrote on it. `bad`: paths that the last verification found damaged: it is to be
+    burned again.
     """
 
     burned: str | None = None
@@ -201,7 +202,7 @@ class Archive:
         except FileNotFoundError:
             return None
         except ManifestDamaged as damage:
-            log.error("the manifest of volume %s in %s is not used: %s", name, self.path, damage)
+            log.error("the manifest of volume %s in %s is not used: %s", name, self.path, str(damage))
             return None
         for marker in (UNBURNED, BURNED):
             with contextlib.suppress(OSError, ValueError, TypeError):
@@ -217,7 +218,7 @@ class Archive:
             return None
         except ManifestDamaged as damage:
             aside = place.with_name(f"{NAME}.damaged")
-            log.error("%s: %s; it is made anew from the volumes, and kept as %s", place, damage, aside.name)
+            log.error("%s: %s; it is made anew from the volumes, and kept as %s", place, str(damage), aside.name)
             place.replace(aside)
             return None
 
