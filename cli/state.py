@@ -31,6 +31,7 @@ class StateFolder:
         self.debrid = path / "debrid.db"
         self.catalog = path / "catalog.db"
         self.marks = path / "catalog.marks"
+        self.archive = path / "archive.json"
         self.budget = path / "budget.json"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"

@@ -15,7 +15,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from indexer.manifest import NAME
+from indexer.manifest import NAME, RECOVERY
 from indexer.planning import Entry, without_copies
 from indexer.volumes import BURNED, UNBURNED
 from placement.beneath import Root
@@ -24,7 +24,6 @@ from placement.identity import FOLDER, read_identity
 from placement.staging import Original
 
 # The top of a volume belongs to these.
-RECOVERY = "PAR2"
 _RESERVED = frozenset((NAME, UNBURNED, BURNED, RECOVERY))
 _YEAR = r"(19\d\d|20\d\d)"
 _MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
@@ -261,7 +260,7 @@ def tell_copies_apart(
         file = gathered.files[at]
         hear("comparing", file.target, done, total)
         try:
-            files[at] = replace(file, hash=_hash(gathered, file, known))
+            files[at] = replace(file, hash=content_hash(gathered, file, known))
         except OSError as error:
             files[at] = None
             gathered.left.append(Left(gathered.origin(file), error.strerror or str(error)))
@@ -272,7 +271,8 @@ def tell_copies_apart(
     gathered.copies = [readable[at] for at in copies]
 
 
-def _hash(gathered: Gathered, file: Found, known: KnownHashes) -> str:
+def content_hash(gathered: Gathered, file: Found, known: KnownHashes) -> str:
+    """The xxh3-128 of a file, known or read. OSError."""
     found = known.hash_of(gathered.origin(file), file.size, file.mtime_ns)
     if found is not None:
         return found

@@ -14,8 +14,7 @@ from math import log2
 from pathlib import Path
 
 from indexer.discs import SECTOR
-from indexer.gathering import RECOVERY
-from indexer.manifest import NAME
+from indexer.manifest import NAME, RECOVERY
 from indexer.volumes import BURNED, UNBURNED, Archive, ArchiveError, Volume
 from placement.identity import FOLDER
 from placement.linkgroup import lstat

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Self
 import xxhash
 
 NAME = "index.json"
+# The folder of a volume with what par2 made to mend its files.
+RECOVERY = "PAR2"
 FORMAT = "mediapool volume 1"
 
 

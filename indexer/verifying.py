@@ -17,9 +17,8 @@ from typing import Protocol
 import xxhash
 
 from indexer.discs import SECTOR
-from indexer.gathering import RECOVERY
 from indexer.images import program
-from indexer.manifest import NAME, Manifest, ManifestDamaged, VolumeFile
+from indexer.manifest import NAME, RECOVERY, Manifest, ManifestDamaged, VolumeFile
 from indexer.volumes import Archive, ArchiveError, Volume, now
 from placement.beneath import Root
 from placement.copying import Allowance, read_content

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +20,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from indexer.manifest import NAME, Copy, Manifest, ManifestDamaged, VolumeFile, file_from, lines, named, path_of
+from indexer.manifest import (
+    NAME,
+    RECOVERY,
+    Copy,
+    Manifest,
+    ManifestDamaged,
+    VolumeFile,
+    file_from,
+    lines,
+    named,
+    path_of,
+)
 from placement.beneath import Root
 
 log = logging.getLogger(__name__)
@@ -168,6 +180,7 @@ class Archive:
         self.volumes.pop(name, None)
         for one in (NAME, UNBURNED, BURNED):
             Path(self.path, name, one).unlink(missing_ok=True)
+        shutil.rmtree(Path(self.path, name, RECOVERY), ignore_errors=True)
         self.save()
 
     def save(self) -> None:

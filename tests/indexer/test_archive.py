@@ -290,12 +290,12 @@ def test_killed_at_any_step_of_a_build_and_of_its_undoing(tmp_path: Path, other_
         fill(source, wanted)
         reached = killed_at(steps, lambda step, to=archived: build(to, source, on_step=step))
         assert contents(source, archived) >= hashes
+        if reached and steps % 2:
+            assert build(archived, source).phase == "built"
         if not reached or steps % 2:
-            assert build(archived, source).phase == "built" if reached else True
             assert contents(archived) >= hashes and tree(source) == {}
-        killed_at(steps, lambda step, to=archived: undo(to, "a1", step)) if (
-            archived / ".mediapool/jobs/a1"
-        ).exists() else 0
+        if jobs.all_jobs(Archive(archived)):
+            killed_at(steps, lambda step, to=archived: undo(to, "a1", step))
         assert contents(source, archived) >= hashes
         with contextlib.suppress(ArchiveError):
             undo(archived, "a1")
