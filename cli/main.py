@@ -8,12 +8,14 @@ from importlib import metadata
 import click
 
 from cli import (
+    archive_cmd,
     cache_cmd,
     debrid_cmd,
     demo_cmd,
     doctor_cmd,
     explain_cmd,
     init_cmd,
+    jobs_cmd,
     layout_cmd,
     mount_cmd,
     pin_cmd,
@@ -63,5 +65,7 @@ for command in (
     *layout_cmd.commands,
     *debrid_cmd.commands,
     *cache_cmd.commands,
+    *archive_cmd.commands,
+    *jobs_cmd.commands,
 ):
     main.add_command(command)

@@ -24,6 +24,8 @@ Hear = Callable[[float], None]
 _PACKAGES = {"xorriso": "xorriso", "par2": "par2"}
 # The most that par2 can tell apart.
 _BLOCKS = 32_768
+# Bytes; with smaller ones most of the room would go to their checksums.
+_BLOCK = 4096
 _DONE = re.compile(rb"(\d+(?:\.\d+)?)%")
 
 
@@ -164,7 +166,7 @@ def _blocks(sizes: list[int], ecc: float) -> tuple[int, int]:
     """Bytes of a block and the number of recovery blocks, so that their file has about `ecc` of the bytes."""
     total = sum(sizes)
     wanted = min(_BLOCKS // 2, max(2000, 2 * len(sizes)))
-    block = max(4, -(-total // wanted) // 4 * 4 + 4)
+    block = max(_BLOCK, -(-total // wanted) // 4 * 4 + 4)
     sources = sum(-(-size // block) for size in sizes)
     # Names and checksums stand in both files, and again and again between the blocks.
     critical = 20 * sources + 400 * len(sizes)
