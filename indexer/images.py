@@ -124,13 +124,14 @@ def write_recovery(archive: Archive, volume: Volume, hear: Hear) -> None:
     folder = Path(archive.path, volume.name)
     place = folder / RECOVERY
     shutil.rmtree(place, ignore_errors=True)
-    sizes = [file.size for file in manifest.files if file.size] + [(folder / NAME).stat().st_size]
-    if len(sizes) > _BLOCKS // 2:
+    files = [(len(os.fsencode(file.path)), file.size) for file in manifest.files if file.size]
+    files.append((len(NAME), (folder / NAME).stat().st_size))
+    if len(files) > _BLOCKS // 2:
         raise ArchiveError(
-            f"par2 can protect {_BLOCKS // 2} files at most, and volume {volume.name} has {len(sizes)}. "
+            f"par2 can protect {_BLOCKS // 2} files at most, and volume {volume.name} has {len(files)}. "
             "Archive with --ecc 0, or on smaller media."
         )
-    block, count = _blocks(sizes, manifest.ecc)
+    block, count = _blocks(files, manifest.ecc)
     with _plainly_named(archive, volume) as base:
         draft = base.parent / RECOVERY
         draft.mkdir()
@@ -162,17 +163,21 @@ def _plainly_named(archive: Archive, volume: Volume) -> Iterator[Path]:
         shutil.rmtree(base.parent, ignore_errors=True)
 
 
-def _blocks(sizes: list[int], ecc: float) -> tuple[int, int]:
-    """Bytes of a block and the number of recovery blocks, so that their file has about `ecc` of the bytes."""
-    total = sum(sizes)
-    wanted = min(_BLOCKS // 2, max(2000, 2 * len(sizes)))
+def _blocks(files: list[tuple[int, int]], ecc: float) -> tuple[int, int]:
+    """Bytes of a block and the number of recovery blocks, so that they take `ecc` of the bytes at most.
+
+    `files`: length of the name and bytes of each. The packets of par2 2.0: 68 bytes before a recovery block, 20 a block
+    for its checksum, some 220 and the name for each file; all but the first stand in both files of par2, and again
+    between the recovery blocks, log2 of their number times.
+    """
+    total = sum(size for _, size in files)
+    wanted = min(_BLOCKS // 2, max(2000, 2 * len(files)))
     block = max(_BLOCK, -(-total // wanted) // 4 * 4 + 4)
-    sources = sum(-(-size // block) for size in sizes)
-    # Names and checksums stand in both files, and again and again between the blocks.
-    critical = 20 * sources + 400 * len(sizes)
+    sources = sum(-(-size // block) for _, size in files)
+    around = 20 * sources + sum(220 + name for name, _ in files)
     room = ecc * total
-    count = int(room / (block + 68))
-    count = int((room - critical * (2 + log2(max(1, count)))) / (block + 68))
+    most = max(1.0, room / (block + 68))
+    count = int((room - around * (2 + log2(most))) / (block + 68))
     return block, max(1, min(count, _BLOCKS - sources))
 
 

@@ -176,7 +176,7 @@ def test_a_disc_without_its_archive_and_a_disc_whose_manifest_is_damaged(tmp_pat
 
 
 def test_recovery_data_fits_and_brings_a_damaged_file_back(tmp_path: Path) -> None:
-    archive = build(tmp_path, Medium("large", 2 << 20, 0.25), 18_001)
+    archive = build(tmp_path, Medium("large", 4 << 20, 0.25), 60_001)
     (volume,) = archive.volumes.values()
     image = tmp_path / "disc.iso"
     assert write_image(archive, volume, image, quiet) <= volume.manifest.capacity
