@@ -142,7 +142,7 @@ def plan(config_file: Path | None, archive: Path | None, as_json: bool, **wanted
         wish = Wish(config, archive, wanted)
         known = maybe_opened(config, archive)
         gathered = wish.gather(known)
-        _show_plan(wish, gathered, wish.plans(gathered), as_json, known.next_name() if known else "0001")
+        _show_plan(wish, gathered, wish.plans(gathered), as_json, jobs.next_volume(known) if known else "0001")
 
 
 @archive.command()
@@ -171,7 +171,7 @@ def build(
         if dry_run:
             known = maybe_opened(config, archive)
             gathered = wish.gather(known)
-            _show_plan(wish, gathered, wish.plans(gathered), as_json, known.next_name() if known else "0001")
+            _show_plan(wish, gathered, wish.plans(gathered), as_json, jobs.next_volume(known) if known else "0001")
             return
         made = opened(config, archive, make=True)
         with made.locked():
@@ -179,7 +179,7 @@ def build(
             gathered = wish.gather(made)
             plans = wish.plans(gathered)
             if not as_json:
-                _show_plan(wish, gathered, plans, False, made.next_name())
+                _show_plan(wish, gathered, plans, False, jobs.next_volume(made))
             if not gathered.files:
                 _show_built(None, gathered, as_json)
                 return

@@ -78,6 +78,7 @@ class Build:
                     self._seal(name, items, log)
             job.phase = "built"
             log.add(durable=True, phase="built")
+        self._remove_staging(())
         self._on_step("built")
 
     def _refuse_full(self, places: Sequence[Place]) -> None:

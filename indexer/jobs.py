@@ -109,7 +109,7 @@ def folder_of(archive: Archive, ident: str = "") -> Path:
 def begin(archive: Archive, gathered: Gathered, plan: Plan, medium: tuple[str, int, float]) -> Job:
     """A new job for a plan, durably, before any file is touched. `medium`: name, capacity in bytes, ecc. OSError."""
     numbers = [int(job.id[1:]) for job in all_jobs(archive)]
-    first = int(archive.next_name())
+    first = int(next_volume(archive))
     items: list[Item] = []
     for number, members in enumerate(plan.volumes):
         for file in (gathered.files[at] for at in members):
@@ -128,6 +128,12 @@ def begin(archive: Archive, gathered: Gathered, plan: Plan, medium: tuple[str, i
     folder.mkdir(parents=True, mode=0o700)
     write_whole(folder / "plan.json", _plan_text(job))
     return job
+
+
+def next_volume(archive: Archive) -> str:
+    """A number that no volume has or had: discs outlive their folders, and the index of the set may have been lost."""
+    built = [name for job in all_jobs(archive) if job.phase != "undone" for name in job.volumes]
+    return f"{max([0, *map(int, [*archive.folders(), *archive.volumes, *built])]) + 1:04}"
 
 
 def _plan_text(job: Job) -> str:

@@ -103,10 +103,18 @@ def plan(entries: Sequence[Entry], medium: Medium, *, together: Together = "fold
 
 
 class _Above:
-    """The folders above a path, remembered."""
+    """A folder with those above it, and what they take on a disc; remembered."""
 
     def __init__(self) -> None:
         self._known: dict[str, frozenset[str]] = {"": frozenset()}
+        self._costs: dict[str, int] = {}
+
+    def cost(self, folder: str) -> int:
+        """Bytes that all of them take."""
+        found = self._costs.get(folder)
+        if found is None:
+            found = self._costs[folder] = sum(map(folder_cost, self(folder)))
+        return found
 
     def __call__(self, folder: str) -> frozenset[str]:
         found = self._known.get(folder)
@@ -129,7 +137,7 @@ def _refuse_too_large(entries: Sequence[Entry], costs: Sequence[int], above: _Ab
     large = [
         entry.path
         for entry, cost in zip(entries, costs, strict=True)
-        if cost + sum(map(folder_cost, above(_folder(entry.path)))) > medium.usable
+        if cost + above.cost(_folder(entry.path)) > medium.usable
     ]
     if large:
         raise TooLarge(large, medium)
@@ -143,6 +151,11 @@ def _units(entries: Sequence[Entry], costs: Sequence[int], above: _Above, togeth
 
 
 def _unit(members: list[int], entries: Sequence[Entry], costs: Sequence[int], above: _Above) -> _Unit:
+    if len(members) == 1:
+        # Most common where nothing stays together.
+        (at,) = members
+        folder = _folder(entries[at].path)
+        return _Unit(members, above(folder), costs[at], entries[at].date, costs[at] + above.cost(folder))
     folders = frozenset[str]().union(*(above(folder) for folder in {_folder(entries[at].path) for at in members}))
     files = sum(costs[at] for at in members)
     whole = files + sum(map(folder_cost, folders))
@@ -222,12 +235,15 @@ class _Room:
         self._most[at] = left
         while at > 1:
             at //= 2
-            self._most[at] = max(self._most[2 * at], self._most[2 * at + 1])
+            largest = max(self._most[2 * at], self._most[2 * at + 1])
+            if self._most[at] == largest:
+                return
+            self._most[at] = largest
 
 
 def _price(units: Sequence[_Unit], volumes: Sequence[Sequence[int]], used: Sequence[int], medium: Medium) -> Price:
     volume_of = {at: number for number, members in enumerate(volumes) for at in members}
-    folders = frozenset[str]().union(*(unit.folders for unit in units))
+    folders = frozenset[str]().union(*{unit.folders for unit in units})
     needed = sum(unit.files for unit in units) + sum(map(folder_cost, folders))
     return Price(
         discs=len(volumes),

@@ -153,6 +153,8 @@ def _place(origin: Root, rel: str, target: Root, path: str) -> None:
         except OSError as error:
             if error.errno == errno.EXDEV:
                 raise _OtherFilesystem(error.errno, error.strerror, path) from None
+            if error.errno == errno.EEXIST:
+                raise _occupied(path) from None
             if error.errno != errno.EINVAL:
                 raise
             # The filesystem knows no such renaming; a link replaces nothing either.

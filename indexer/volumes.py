@@ -115,6 +115,8 @@ class Archive:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.refresh()
+            if self.volumes and not os.path.exists(f"{self.path}/{NAME}"):
+                self.save()
             yield
         except BlockingIOError:
             raise ArchiveError(f"Another mediapool works in {self.path}. Wait until it is done.") from None
@@ -134,10 +136,6 @@ class Archive:
     def folders(self) -> list[str]:
         """The names of the volumes' folders that are there."""
         return sorted(name for name in os.listdir(self.path) if _NUMBER.fullmatch(name))
-
-    def next_name(self) -> str:
-        """A number that no volume has or had, as far as is known."""
-        return f"{max([0, *map(int, [*self.folders(), *self.volumes])]) + 1:04}"
 
     def volume(self, name: str) -> Volume:
         """The volume called `name`, also without its leading zeros; ArchiveError."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,8 +144,16 @@ def test_a_lost_index_is_made_anew_from_the_volumes(tmp_path: Path) -> None:
     assert (archived / "0001/UNBURNED").exists() and (archived / "0002/BURNED").exists()
     (archived / "index.json").unlink()
     assert Archive(archived).volumes == known and Archive(archived).id == archive.id
+    with archive.locked():
+        text = (archived / "index.json").read_text()
+    (archived / "index.json").write_text(text.replace('"size": 100000', '"size": 100001', 1))
+    assert Archive(archived).volumes == known and (archived / "index.json.damaged").exists()
     (archived / "index.json").write_text("{}")
     assert Archive(archived).volumes == known and (archived / "index.json.damaged").read_text() == "{}"
+    shutil.rmtree(archived / "0001")
+    (archived / "index.json").unlink(missing_ok=True)
+    # A disc of that number is somewhere.
+    assert "0001" not in Archive(archived).volumes and jobs.next_volume(Archive(archived)) > max(known)
 
 
 def test_a_changed_manifest_is_not_believed(tmp_path: Path) -> None:
@@ -208,6 +217,33 @@ def test_what_changed_since_the_plan_stays_and_is_said(tmp_path: Path) -> None:
     assert tree(source) == {"a": b"more than was planned", "c": b"333"}
     assert tree(archived / "0001") == {"photos/c": b"something else"}
     assert [job.phase for job in jobs.all_jobs(archive)] == ["built"]
+
+
+@pytest.mark.parametrize("where", ["same disk", "other disk"])
+def test_what_others_put_there_or_change_at_the_last_moment_is_never_lost(
+    tmp_path: Path, other_disk: Path, where: str
+) -> None:
+    source = (tmp_path if where == "same disk" else other_disk) / "photos"
+    archived = tmp_path / "Archive"
+    fill(source, {"a": b"mine"})
+    blocked = archived / "0001/photos/a"
+
+    def block(name: str) -> None:
+        if name == "folders made":
+            blocked.write_bytes(b"theirs")
+
+    assert list(build(archived, source, on_step=block).left.values()) == ["something else stands there"]
+    assert blocked.read_bytes() == b"theirs" and tree(source) == {"a": b"mine"}
+    undo(archived, "a1")
+
+    def change(name: str) -> None:
+        if name in ("read", "compared"):
+            with (source / "a").open("ab") as file:
+                file.write(b" and more")
+
+    job = build(archived, source, on_step=change)
+    assert list(job.left.values()) == ["it changed while it was copied"] and tree(source) == {"a": b"mine and more"}
+    assert build(archived, source).left == {} and contents(archived) >= {digest(b"mine and more")}
 
 
 def test_undoing_never_overwrites_and_never_empties_a_burned_volume(tmp_path: Path) -> None:
