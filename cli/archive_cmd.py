@@ -13,6 +13,7 @@ from cli.archives import (
     archive_option,
     chosen_medium,
     configured,
+    known_hashes,
     left_as_json,
     maybe_opened,
     opened,
@@ -45,7 +46,7 @@ from indexer.archive import prepare
 from indexer.archived import find as find_in
 from indexer.archived import keep_oldest, standings
 from indexer.discs import Medium
-from indexer.gathering import Gathered, NothingKnown, Source, gather
+from indexer.gathering import Gathered, Source, gather
 from indexer.jobs import Job
 from indexer.manifest import named
 from indexer.planning import Order, Plan, Together
@@ -80,10 +81,12 @@ class Wish:
 
     def gather(self, archive: Archive | None) -> Gathered:
         """The files wanted, without what is archived. OSError, ValueError."""
-        gathered = prepare(self._sources, archive, exclude=self._exclude, known=NothingKnown(), hear=Meter())
+        gathered = prepare(self._sources, archive, exclude=self._exclude, known=known_hashes(), hear=Meter())
         progress("")
         if self.free is not None:
             self.freed = keep_oldest(gathered, self.free, self.together)
+            if archive is not None and any(source.place.shares_disk(archive.root) for source in self._sources):
+                warn("the archive lies on that drive too: nothing is freed before its volumes are burned and removed")
             if self.freed < self.free:
                 warn(f"only {human_size(self.freed)} can leave the drive, not {human_size(self.free)}")
         return gathered
@@ -343,7 +346,7 @@ def _show_volumes(made: Archive, as_json: bool) -> None:
 
 def _show_standings(made: Archive, wanted: Sequence[Source], as_json: bool) -> None:
     gathered = gather(wanted, within=made.root)
-    found = list(standings(gathered, made, NothingKnown(), Meter()))
+    found = list(standings(gathered, made, known_hashes(), Meter()))
     progress("")
     if as_json:
         lines = [{**named(one.origin), "size": one.size, **({} if one.volume is None else _volume(one.volume)),

@@ -21,7 +21,7 @@ from cli.state import StateFolder
 from indexer import jobs
 from indexer.archive import Build
 from indexer.discs import MEDIA, Medium, medium
-from indexer.gathering import Left, Place, Source
+from indexer.gathering import KnownHashes, Left, NothingKnown, Place, Source
 from indexer.jobs import Job
 from indexer.manifest import named
 from indexer.planning import TooLarge
@@ -92,6 +92,11 @@ def maybe_opened(config: Config, folder: Path | None) -> Archive | None:
     with contextlib.suppress(ArchiveError):
         return opened(config, folder)
     return None
+
+
+def known_hashes() -> KnownHashes:
+    """The hashes that need not be computed again."""
+    return NothingKnown()
 
 
 def chosen_medium(name: str, ecc: str, no_spare: bool) -> Medium:

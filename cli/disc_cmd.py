@@ -129,8 +129,10 @@ def verify(device: str, archive: Path | None, config_file: Path | None, as_json:
 
 
 def _keep(made: Archive, verdict: Verdict, device: str) -> bool:
-    """Record the verdict, unless it is about the folder of a volume; whether it was."""
+    """Record the verdict, unless it is about the folder of a volume or another archive; whether it was."""
     if os.path.commonpath([os.path.realpath(device), made.path]) == made.path:
+        return False
+    if made.volumes and verdict.manifest.archive != made.id:
         return False
     with made.locked():
         return record(made, verdict) is not None

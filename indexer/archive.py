@@ -87,7 +87,7 @@ class Build:
         needed = sum(
             item.size
             for item in self._job.items
-            if item.number not in self._job.hashes and places[item.place].require().key[0] != root.key[0]
+            if item.number not in self._job.hashes and not places[item.place].shares_disk(root)
         )
         room = root.statvfs()
         if needed > room.f_bavail * room.f_frsize:
@@ -129,8 +129,9 @@ class Build:
             for item in items
             if item.number in job.hashes
         )
-        # After a crash it may be sealed already, and nobody knows it but the volume itself.
-        if name in self._archive.volumes:
+        known = self._archive.volumes.get(name)
+        if known is not None and known.manifest.files == files:
+            # It was sealed before a crash, and nobody knows it but the volume itself.
             self._archive.save()
         elif files:
             self._archive.seal(self._manifest(name, files))

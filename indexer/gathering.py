@@ -71,6 +71,10 @@ class Place:
         """The root, as drives give theirs."""
         return self._root
 
+    def shares_disk(self, root: Root) -> bool:
+        """Whether `root` is on the same filesystem: files only have to be renamed."""
+        return self._root.key[0] == root.key[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

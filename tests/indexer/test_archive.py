@@ -341,6 +341,29 @@ def test_killed_at_any_step_of_a_build_and_of_its_undoing(tmp_path: Path, other_
     assert steps > len(STEPS)
 
 
+def test_what_could_not_be_moved_at_first_is_in_the_manifest_after_a_kill_while_sealing(tmp_path: Path) -> None:
+    source, archived = tmp_path / "photos", tmp_path / "Archive"
+    fill(source, {"a": b"1", "b": b"22"})
+    archived.mkdir()
+    os.symlink("nowhere", source / "link")
+    (archived / "0001/photos").mkdir(parents=True)
+    fill(archived, {"0002/photos/b": b"in the way"})
+
+    def killed(step: Callable[[str], None]) -> None:
+        archive = Archive(archived, make=True)
+        with archive.locked():
+            job, _ = begin(archive, source)
+            assert job.volumes == ["0003"]
+            fill(archived, {"0003/photos/b": b"in the way"})
+            Build(archive, job, on_step=lambda name: step(name) if name == "sealed" else None).run()
+
+    assert killed_at(0, killed)
+    assert [file.path for file in Archive(archived).volumes["0003"].manifest.files] == ["photos/a"]
+    (archived / "0003/photos/b").unlink()
+    assert build(archived).phase == "built"
+    assert [file.path for file in Archive(archived).volumes["0003"].manifest.files] == ["photos/a", "photos/b"]
+
+
 class Archiving(RuleBasedStateMachine):
     """Files come, volumes are built and undone, anything is killed anywhere: no content is ever lost."""
 

@@ -151,6 +151,34 @@ def compare(place: Path, folder: Path) -> None:
     assert len(there) == len(files) - 1
 
 
+SHAPES = {
+    "plain": ("d{}", "IMG_{}.jpg"),
+    "no ASCII": ("\u0436" * 60 + "{}", "\u0444" * 90 + "{}"),
+    "long": ("l" * 240 + "{}", "n" * 245 + "{}"),
+    "deep": ("x/y" * 12 + "{}", "f{}"),
+}
+
+
+@pytest.mark.parametrize(("folder", "name"), SHAPES.values(), ids=SHAPES)
+def test_no_image_is_larger_than_planned(tmp_path: Path, folder: str, name: str) -> None:
+    for n in range(60):
+        place = tmp_path / "many" / folder.format(n)
+        place.mkdir(parents=True)
+        for k in range(4):
+            (place / name.format(k)).write_bytes(noise(f"{n}{k}", 37 * k))
+    archive = Archive(tmp_path / "Archive", make=True)
+    with archive.locked():
+        gathered = prepare([Source.plain(str(tmp_path / "many"))], archive)
+        medium = Medium("large", 9 << 20)
+        made = plan([file.entry() for file in gathered.files], medium)
+        Build(archive, jobs.begin(archive, gathered, made, ("large", medium.capacity, 0.0))).run()
+    (volume,) = archive.volumes.values()
+    size = write_image(archive, volume, tmp_path / "disc.iso", quiet)
+    # Half a MiB is set aside for what every image has.
+    assert made.used[0] - (400 << 10) < size <= made.used[0] + (512 << 10)
+    assert checked(tmp_path / "disc.iso", archive).bad == {}
+
+
 def test_a_disc_without_its_archive_and_a_disc_whose_manifest_is_damaged(tmp_path: Path) -> None:
     archive = build(tmp_path, Medium("large", 30 << 20))
     (volume,) = archive.volumes.values()
