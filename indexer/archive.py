@@ -76,6 +76,7 @@ class Build:
                     self._bring(item, places, log)
                 if name not in job.sealed:
                     self._seal(name, items, log)
+            self._archive.save()
             job.phase = "built"
             log.add(durable=True, phase="built")
         self._remove_staging(())
@@ -130,10 +131,8 @@ class Build:
             if item.number in job.hashes
         )
         known = self._archive.volumes.get(name)
-        if known is not None and known.manifest.files == files:
-            # It was sealed before a crash, and nobody knows it but the volume itself.
-            self._archive.save()
-        elif files:
+        # Before a crash it may have been sealed, with all that could be moved until then.
+        if files and (known is None or known.manifest.files != files):
             self._archive.seal(self._manifest(name, files))
         self._on_step("sealed")
         job.sealed.add(name)
@@ -171,6 +170,7 @@ class Build:
                 self._return(item, places, log)
             for name in job.volumes:
                 self._unseal(name)
+            self._archive.save()
             # What had to stay is a volume as before, and may go back later.
             job.phase = "built" if job.left else "undone"
             log.add(durable=True, phase=job.phase)

@@ -6,6 +6,7 @@ base64 of its bytes, in place of `path`. The seal is the xxh3-128 of all other f
 """
 
 import base64
+import functools
 import json
 import os
 from collections.abc import Iterable
@@ -40,7 +41,7 @@ class Copy(NamedTuple):
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """What a volume holds. `archive`: id of the set it belongs to; `made`: UTC; `capacity`: bytes of the disc."""
 
@@ -58,7 +59,7 @@ class Manifest:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    @property
+    @functools.cached_property
     def seal(self) -> str:
         """The xxh3-128 of the fields, by which a change of any of them shows."""
         return xxhash.xxh3_128(json.dumps(self._fields(), sort_keys=True).encode()).hexdigest()

@@ -115,7 +115,7 @@ class Archive:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.refresh()
-            if self.volumes and not os.path.exists(f"{self.path}/{NAME}"):
+            if self._anew:
                 self.save()
             yield
         except BlockingIOError:
@@ -127,10 +127,13 @@ class Archive:
         """Read the index of the set, and the manifests of volumes that it does not know. ArchiveError, OSError."""
         known = self._from_index()
         self.id, self.volumes = known or ("", {})
+        # Whether the index has to be written: what is in it was put together here.
+        self._anew = False
         for name in self.folders():
             if name not in self.volumes and (volume := self._from_folder(name)):
                 self.volumes[name] = volume
                 self.id = self.id or volume.manifest.archive
+                self._anew = True
         self.id = self.id or str(uuid.uuid4())
 
     def folders(self) -> list[str]:
@@ -150,12 +153,11 @@ class Archive:
         return {file.hash: (volume, file) for volume in self.volumes.values() for file in volume.manifest.files}
 
     def seal(self, manifest: Manifest) -> None:
-        """Write the manifest of a volume whose files are all there, and its marker; then the index. OSError."""
+        """Write the manifest of a volume whose files are all there, and its marker; afterwards `save`. OSError."""
         volume = Volume(manifest)
         self._mark(volume)
         write_whole(Path(self.path, manifest.volume, NAME), manifest.as_json())
         self.volumes[manifest.volume] = volume
-        self.save()
 
     def set_state(self, name: str, state: State) -> None:
         """Record what became of a volume, in the index and, if its folder is there, by its marker. OSError."""
@@ -174,12 +176,11 @@ class Archive:
         return self.volumes[manifest.volume]
 
     def forget(self, name: str) -> None:
-        """Take a volume out whose files went back to where they came from. OSError."""
+        """Take a volume out whose files went back to where they came from; afterwards `save`. OSError."""
         self.volumes.pop(name, None)
         for one in (NAME, UNBURNED, BURNED):
             Path(self.path, name, one).unlink(missing_ok=True)
         shutil.rmtree(Path(self.path, name, RECOVERY), ignore_errors=True)
-        self.save()
 
     def save(self) -> None:
         """Write the index of the set. OSError."""

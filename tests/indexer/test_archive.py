@@ -317,7 +317,11 @@ def killed_at(count: int, work: Callable[[Callable[[str], None]], object]) -> bo
 
 
 @pytest.mark.parametrize("where", ["same disk", "other disk"])
-def test_killed_at_any_step_of_a_build_and_of_its_undoing(tmp_path: Path, other_disk: Path, where: str) -> None:
+def test_killed_at_any_step_of_a_build_and_of_its_undoing(
+    tmp_path: Path, other_disk: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process that is killed leaves what it wrote, synced or not.
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
     source = (tmp_path if where == "same disk" else other_disk) / "photos"
     wanted = {"2019/a": b"a" * 700_000, "2019/b\udcff": b"b" * 9, "2020/c": b"c" * 1_200_000}
     hashes, steps, reached = {digest(data) for data in wanted.values()}, 0, True
@@ -423,7 +427,6 @@ class Archiving(RuleBasedStateMachine):
 
 
 def test_no_content_is_lost_over_builds_undoing_and_sigkill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A process that is killed leaves what it wrote, synced or not.
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     Archiving.base = tmp_path
     run_state_machine_as_test(Archiving, settings=settings(max_examples=25, stateful_step_count=12, deadline=None))
