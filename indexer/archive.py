@@ -104,8 +104,8 @@ class Build:
             self._done += item.size
             return
         token = f"{job.token}-{item.number}"
-        expected = (item.size, item.mtime_ns)
-        move = Shift(places[item.place], item.rel, self._archive, f"{item.volume}/{item.path}", token, expected)
+        inside, expected = f"{item.volume}/{item.path}", (item.size, item.mtime_ns)
+        move = Shift(places[item.place], item.rel, self._archive, inside, token, expected, item.hash)
         try:
             digest = shift(move, self._on_step, lambda done: self._tell("archiving", item, done), self._allowance)
         except OSError as error:

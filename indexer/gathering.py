@@ -253,18 +253,18 @@ def tell_copies_apart(
 ) -> None:
     """Move what is archived already (`archived`: sizes with hashes), or stands twice, from the files to the copies.
 
-    Only files whose size another file has are read. What cannot be read is left.
+    Only files whose size another file has are read, and of those only what is not known. What cannot be read is left.
     """
     sizes = Counter(file.size for file in gathered.files)
     sizes.update(size for size, _ in archived)
-    wanted = [at for at, file in enumerate(gathered.files) if file.size and sizes[file.size] > 1]
+    files: list[Found | None] = [_with_known(gathered, file, known) for file in gathered.files]
+    wanted = [at for at, file in enumerate(files) if file and file.size and sizes[file.size] > 1 and not file.hash]
     total, done = sum(gathered.files[at].size for at in wanted), 0
-    files: list[Found | None] = list(gathered.files)
     for at in wanted:
         file = gathered.files[at]
         hear("comparing", file.target, done, total)
         try:
-            files[at] = replace(file, hash=content_hash(gathered, file, known))
+            files[at] = replace(file, hash=read_hash(gathered.sources[file.source].place, file.rel))
         except OSError as error:
             files[at] = None
             gathered.left.append(Left(gathered.origin(file), error.strerror or str(error)))
@@ -273,6 +273,10 @@ def tell_copies_apart(
     kept, copies = without_copies([file.entry() for file in readable], {hash for _, hash in archived})
     gathered.files = [readable[at] for at in kept]
     gathered.copies = [readable[at] for at in copies]
+
+
+def _with_known(gathered: Gathered, file: Found, known: KnownHashes) -> Found:
+    return replace(file, hash=known.hash_of(gathered.origin(file), file.size, file.mtime_ns))
 
 
 def content_hash(gathered: Gathered, file: Found, known: KnownHashes) -> str:

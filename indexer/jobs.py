@@ -26,7 +26,7 @@ _ID = re.compile(r"a\d+")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A file of a job. `rel` below the place number `place`; `path` in the volume; bytes; ns."""
+    """A file of a job. `rel` below the place number `place`; `path` in the volume; bytes; ns; hash, "" if unknown."""
 
     number: int
     place: int
@@ -35,6 +35,7 @@ class Item:
     path: str
     size: int
     mtime_ns: int
+    hash: str = ""
 
 
 @dataclass(slots=True)
@@ -114,7 +115,8 @@ def begin(archive: Archive, gathered: Gathered, plan: Plan, medium: tuple[str, i
     for number, members in enumerate(plan.volumes):
         for file in (gathered.files[at] for at in members):
             name = f"{first + number:04}"
-            items.append(Item(len(items), file.source, file.rel, name, file.target, file.size, file.mtime_ns))
+            known = file.hash or ""
+            items.append(Item(len(items), file.source, file.rel, name, file.target, file.size, file.mtime_ns, known))
     job = Job(
         f"a{max([0, *numbers]) + 1}",
         secrets.token_hex(8),
@@ -154,7 +156,7 @@ def _plan_text(job: Job) -> str:
 
 def _item_fields(item: Item) -> dict[str, Any]:
     whole = {"place": item.place, "volume": item.volume, "size": item.size, "mtime_ns": item.mtime_ns}
-    return {**whole, **named(item.path), "from": named(item.rel)}
+    return {**whole, "hash": item.hash, **named(item.path), "from": named(item.rel)}
 
 
 def all_jobs(archive: Archive) -> list[Job]:
@@ -206,7 +208,7 @@ def _read(folder: Path) -> Job | None:
 
 def _item(number: int, one: dict[str, Any]) -> Item:
     rel, path = path_of(one["from"]), path_of(one)
-    return Item(number, one["place"], rel, one["volume"], path, one["size"], one["mtime_ns"])
+    return Item(number, one["place"], rel, one["volume"], path, one["size"], one["mtime_ns"], one["hash"])
 
 
 def _apply(job: Job, line: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
-from placement.copying import Allowance, ChangedError, Tell, read_content
+from placement.copying import Allowance, ChangedError, Content, Tell, read_content
 from placement.identity import FOLDER
 from placement.linkgroup import STAGING, lstat, missing_folders, parent_of, sync_folders
 from placement.metadata import copy_attributes
@@ -26,7 +26,10 @@ OnStep = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """One file to be moved. `token` names its copy meanwhile; `expected`: bytes and mtime in ns, None for any."""
+    """One file to be moved. `token` names its copy meanwhile.
+
+    `expected`: bytes and mtime in ns, None for any; `digest`: its xxh3-128 as known, "" for any.
+    """
 
     origin: Rooted
     rel: str
@@ -34,6 +37,7 @@ class Shift:
     path: str
     token: str
     expected: tuple[int, int] | None = None
+    digest: str = ""
 
 
 def shift(move: Shift, on_step: OnStep, tell: Tell, allowance: Allowance) -> str:
@@ -68,6 +72,7 @@ def _renamed(move: Shift, original: Original, on_step: OnStep, tell: Tell, allow
     content = read_content(original.fd, allowance, tell)
     if original.stamp() != before:
         raise ChangedError(move.rel)
+    _refuse_rotten(move, content)
     on_step("read")
     _make_folders(move)
     on_step("folders made")
@@ -90,11 +95,12 @@ def _copied(move: Shift, original: Original, on_step: OnStep, tell: Tell, allowa
         os.mkdir(name, 0o700, dir_fd=dirfd)
     with Staged(move.target, move.token) as copy:
         stamp = copy.write(original, allowance, tell, running=True)
+        _refuse_rotten(move, copy.content)
         on_step("copied")
         copy.sync(original)
         copy.compare(original, allowance, lambda done: None)
         on_step("compared")
-        digest = copy.content.digest.hex()
+    digest = copy.content.digest.hex()
     _make_folders(move)
     on_step("folders made")
     _place(root, f"{STAGING}/{move.token}", root, move.path)
@@ -106,6 +112,12 @@ def _copied(move: Shift, original: Original, on_step: OnStep, tell: Tell, allowa
     sync_folders(move.origin.require(), [parent_of(move.rel)])
     on_step("removed synced")
     return digest
+
+
+def _refuse_rotten(move: Shift, content: Content) -> None:
+    """OSError EIO if the content is not what it was, though neither size nor time of the file changed."""
+    if move.digest and content.digest.hex() != move.digest:
+        raise OSError(errno.EIO, "its content is not what is known of it, and nobody changed it: is the drive failing?")
 
 
 def _finished(

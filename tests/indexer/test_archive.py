@@ -57,10 +57,21 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def begin(archive: Archive, *sources: Path, medium: Medium = DISC) -> tuple[Job, Gathered]:
-    gathered = prepare([Source.plain(str(source)) for source in sources], archive)
-    made = plan([file.entry() for file in gathered.files], medium)
-    return jobs.begin(archive, gathered, made, (medium.name, medium.capacity, medium.ecc)), gathered
+class Catalog:
+    """Knows the hashes of some files, by their names."""
+
+    def __init__(self, **hashes: str) -> None:
+        self.hashes = hashes
+
+    def hash_of(self, path: str, size: int, mtime_ns: int) -> str | None:
+        assert os.stat(path).st_size == size and os.stat(path).st_mtime_ns == mtime_ns
+        return self.hashes.get(os.path.basename(path))
+
+
+def begin(archive: Archive, *sources: Path, known: Catalog | None = None) -> tuple[Job, Gathered]:
+    gathered = prepare([Source.plain(str(source)) for source in sources], archive, known=known)
+    made = plan([file.entry() for file in gathered.files], DISC)
+    return jobs.begin(archive, gathered, made, (DISC.name, DISC.capacity, DISC.ecc)), gathered
 
 
 def build(folder: Path, *sources: Path, on_step: Callable[[str], None] = DONE) -> Job:
@@ -244,6 +255,46 @@ def test_what_others_put_there_or_change_at_the_last_moment_is_never_lost(
     job = build(archived, source, on_step=change)
     assert list(job.left.values()) == ["it changed while it was copied"] and tree(source) == {"a": b"mine and more"}
     assert build(archived, source).left == {} and contents(archived) >= {digest(b"mine and more")}
+
+
+@pytest.mark.parametrize("where", ["same disk", "other disk"])
+def test_what_a_catalog_knows_is_not_read_again_and_rot_is_not_archived(
+    tmp_path: Path, other_disk: Path, where: str
+) -> None:
+    source = (tmp_path if where == "same disk" else other_disk) / "photos"
+    fill(source, {"a": b"one", "b": b"two", "c": b"one", "rotten": b"1010"})
+    archive = Archive(tmp_path / "Archive", make=True)
+    known = Catalog(a=digest(b"one"), b=digest(b"two"), c=digest(b"one"), rotten=digest(b"1011"))
+    with archive.locked():
+        job, gathered = begin(archive, source, known=known)
+        Build(archive, job).run()
+    assert [file.rel for file in gathered.copies] == ["c"]
+    assert [(os.path.basename(left.path), left.reason[:11]) for left in jobs.left_of(job)] == [
+        ("rotten", "its content")
+    ]
+    assert {file.path for file in archive.volumes["0001"].manifest.files} == {"photos/a", "photos/b"}
+    assert tree(source) == {"c": b"one", "rotten": b"1010"}
+
+
+def test_nothing_is_removed_before_its_copy_is_on_stable_storage(
+    tmp_path: Path, other_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, archived, seen = other_disk / "photos", tmp_path / "Archive", list[str]()
+    fill(source, {"2019/a": b"1"})
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        seen.append(os.readlink(f"/proc/self/fd/{fd}").removeprefix(str(tmp_path)).removeprefix(str(other_disk)))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    build(archived, source, on_step=seen.append)
+    token = jobs.job(Archive(archived), "a1").token
+    compared, placed, removed, sealed = map(seen.index, ("compared", "placed", "removed", "sealed"))
+    assert f"/Archive/.mediapool/moving/{token}-0" in seen[:compared]
+    assert {"/Archive", "/Archive/0001", "/Archive/0001/photos"} <= set(seen[compared:placed])
+    assert {"/Archive/0001/photos/2019", "/Archive/.mediapool/moving"} <= set(seen[placed:removed])
+    assert "/photos/2019" in seen[removed:sealed] and "/photos/2019" not in seen[:removed]
 
 
 def test_undoing_never_overwrites_and_never_empties_a_burned_volume(tmp_path: Path) -> None:
