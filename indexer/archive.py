@@ -14,7 +14,7 @@ from indexer import jobs
 from indexer.gathering import Gathered, Hear, KnownHashes, NothingKnown, Place, Source, gather, tell_copies_apart
 from indexer.jobs import Item, Job, Log
 from indexer.manifest import Copy, Manifest, VolumeFile
-from indexer.shifting import OnStep, Shift, shift
+from indexer.shifting import OnStep, Shift, shift, sync
 from indexer.volumes import Archive, ArchiveError, now
 from placement.copying import Allowance
 from placement.identity import FOLDER
@@ -61,6 +61,8 @@ class Build:
         self._on_step = on_step
         self._allowance = allowance or Allowance()
         self._done = 0
+        self._total = job.size
+        self._unsynced: list[Shift] = []
 
     def run(self) -> None:
         """Build, or go on building. ArchiveError, OSError; then the same again goes on."""
@@ -99,21 +101,25 @@ class Build:
             )
 
     def _bring(self, item: Item, places: Sequence[Place], log: Log) -> None:
-        job = self._job
-        if item.number in job.hashes or item.number in job.left and item.volume in job.sealed:
+        job, inside = self._job, f"{item.volume}/{item.path}"
+        # The log may have reached the disk before what it tells of.
+        logged = item.number in job.hashes and lstat(self._archive.root, inside) is not None
+        if logged or item.volume in job.sealed:
             self._done += item.size
             return
         token = f"{job.token}-{item.number}"
-        inside, expected = f"{item.volume}/{item.path}", (item.size, item.mtime_ns)
+        expected = (item.size, item.mtime_ns)
         move = Shift(places[item.place], item.rel, self._archive, inside, token, expected, item.hash)
         try:
             digest = shift(move, self._on_step, lambda done: self._tell("archiving", item, done), self._allowance)
         except OSError as error:
             if error.errno in _STOP:
                 raise
+            job.hashes.pop(item.number, None)
             job.left[item.number] = error.strerror or str(error)
             log.add(file=item.number, left=job.left[item.number])
         else:
+            self._unsynced.append(move)
             job.left.pop(item.number, None)
             job.hashes[item.number] = digest
             log.add(file=item.number, hash=digest)
@@ -121,10 +127,11 @@ class Build:
         self._on_step("logged")
 
     def _tell(self, what: str, item: Item, done: int) -> None:
-        self._hear(what, item.path, self._done + done, self._job.size)
+        self._hear(what, item.path, self._done + done, self._total)
 
     def _seal(self, name: str, items: Sequence[Item], log: Log) -> None:
         job = self._job
+        self._sync()
         files = tuple(
             VolumeFile(item.path, item.size, job.hashes[item.number], item.mtime_ns)
             for item in items
@@ -137,6 +144,12 @@ class Build:
         self._on_step("sealed")
         job.sealed.add(name)
         log.add(durable=True, sealed=name)
+
+    def _sync(self) -> None:
+        """Bring all names that changed to stable storage, before anything is said of them."""
+        sync(self._unsynced)
+        self._unsynced.clear()
+        self._on_step("names synced")
 
     def _manifest(self, name: str, files: tuple[VolumeFile, ...]) -> Manifest:
         job = self._job
@@ -168,6 +181,7 @@ class Build:
                 job.left.clear()
             for item in job.items:
                 self._return(item, places, log)
+            self._sync()
             for name in job.volumes:
                 self._unseal(name)
             self._archive.save()
@@ -193,22 +207,19 @@ class Build:
 
     def _return(self, item: Item, places: Sequence[Place], log: Log) -> None:
         job, inside = self._job, f"{item.volume}/{item.path}"
-        if item.number in job.back or lstat(self._archive.root, inside) is None:
+        if lstat(self._archive.root, inside) is None:
             self._done += item.size
             return
         token = f"{job.token}-{item.number}-back"
         try:
-            shift(
-                Shift(self._archive, inside, places[item.place], item.rel, token),
-                self._on_step,
-                lambda done: self._tell("returning", item, done),
-                self._allowance,
-            )
+            move = Shift(self._archive, inside, places[item.place], item.rel, token)
+            shift(move, self._on_step, lambda done: self._tell("returning", item, done), self._allowance)
         except OSError as error:
             if error.errno in _STOP:
                 raise
             job.left[item.number] = error.strerror or str(error)
         else:
+            self._unsynced.append(move)
             job.left.pop(item.number, None)
             job.back.add(item.number)
             log.add(back=item.number)

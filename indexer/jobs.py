@@ -217,6 +217,7 @@ def _apply(job: Job, line: dict[str, Any]) -> None:
         job.left.pop(line["file"], None)
     elif "left" in line:
         job.left[line["file"]] = line["left"]
+        job.hashes.pop(line["file"], None)
     elif "back" in line:
         job.back.add(line["back"])
     elif "sealed" in line:

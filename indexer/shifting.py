@@ -9,7 +9,7 @@ came. A file with several names is copied too, or whoever changes it by the othe
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
@@ -43,6 +43,7 @@ class Shift:
 def shift(move: Shift, on_step: OnStep, tell: Tell, allowance: Allowance) -> str:
     """Do it, or what is left of it; the xxh3-128 of the file as 32 hex digits.
 
+    A file that was renamed is at its old or its new path after a power cut, until `sync` was called for it.
     OSError, and then the file is where it was, or at both: ENOENT, EBUSY (it changed), EEXIST (another stands at the
     target), ENOSPC, ECANCELED, ...
     """
@@ -83,10 +84,17 @@ def _renamed(move: Shift, original: Original, on_step: OnStep, tell: Tell, allow
         # Somebody had it open for writing: what was read is not what it is.
         _place(move.target.require(), move.path, move.origin.require(), move.rel)
         raise ChangedError(move.rel)
-    sync_folders(move.target.require(), [parent_of(move.path)])
-    on_step("placed synced")
-    sync_folders(move.origin.require(), [parent_of(move.rel)])
     return content.digest.hex()
+
+
+def sync(moves: Iterable[Shift]) -> None:
+    """Bring the names of these files, that were moved, to stable storage; each folder once. OSError."""
+    folders: dict[int, tuple[Rooted, set[str]]] = {}
+    for move in moves:
+        for rooted, path in ((move.target, move.path), (move.origin, move.rel)):
+            folders.setdefault(id(rooted), (rooted, set()))[1].add(parent_of(path))
+    for rooted, names in folders.values():
+        sync_folders(rooted.require(), sorted(names))
 
 
 def _copied(move: Shift, original: Original, on_step: OnStep, tell: Tell, allowance: Allowance) -> str:

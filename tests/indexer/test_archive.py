@@ -295,6 +295,13 @@ def test_nothing_is_removed_before_its_copy_is_on_stable_storage(
     assert {"/Archive", "/Archive/0001", "/Archive/0001/photos"} <= set(seen[compared:placed])
     assert {"/Archive/0001/photos/2019", "/Archive/.mediapool/moving"} <= set(seen[placed:removed])
     assert "/photos/2019" in seen[removed:sealed] and "/photos/2019" not in seen[:removed]
+    # What is only renamed has its names synced before the manifest tells of it, folder by folder.
+    fill(tmp_path / "films", {f"one/{n}": bytes([n]) * n for n in range(1, 9)})
+    seen.clear()
+    build(archived, tmp_path / "films", on_step=seen.append)
+    sealed = seen.index("/Archive/0002/.index.json.new")
+    assert seen[:sealed].count("/Archive/0002/films/one") == seen[:sealed].count("/films/one") == 1
+    assert max(at for at, what in enumerate(seen) if what == "placed") < seen.index("/films/one") < sealed
 
 
 def test_undoing_never_overwrites_and_never_empties_a_burned_volume(tmp_path: Path) -> None:
@@ -414,6 +421,32 @@ def test_what_could_not_be_moved_at_first_is_in_the_manifest_after_a_kill_while_
     (archived / "0003/photos/b").unlink()
     assert build(archived).phase == "built"
     assert [file.path for file in Archive(archived).volumes["0003"].manifest.files] == ["photos/a", "photos/b"]
+
+
+def test_a_log_that_is_ahead_of_the_folders_after_a_power_cut_is_not_believed(tmp_path: Path) -> None:
+    source, archived = tmp_path / "photos", tmp_path / "Archive"
+    fill(source, {"a": b"1", "b": b"22"})
+
+    def die(name: str) -> None:
+        if name == "names synced":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def cut(work: Callable[[Callable[[str], None]], object]) -> None:
+        child = os.fork()
+        if not child:
+            work(die)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+    cut(lambda step: build(archived, source, on_step=step))
+    assert len(jobs.job(Archive(archived), "a1").hashes) == 2
+    (archived / "0001/photos/a").rename(source / "a")
+    build(archived)
+    assert tree(source) == {} and (archived / "0001/photos/a").read_bytes() == b"1"
+    cut(lambda step: undo(archived, "a1", step))
+    assert len(jobs.job(Archive(archived), "a1").back) == 2
+    (source / "b").rename(archived / "0001/photos/b")
+    assert undo(archived, "a1").phase == "undone" and tree(source) == {"a": b"1", "b": b"22"}
+    assert not (archived / "0001").exists()
 
 
 class Archiving(RuleBasedStateMachine):
