@@ -207,12 +207,15 @@ class Meter:
 def run_job(archive: Archive, job: Job, *, back: bool) -> None:
     """Build, or bring the files back, with progress. ArchiveError, OSError; Ctrl-C leaves it to be gone on with."""
     work = Build(archive, job, hear=Meter())
+    go_on = f"Go on with: mediapool {f'jobs undo {job.id}' if back else 'archive build'}"
     try:
         work.undo() if back else work.run()
     except KeyboardInterrupt:
         progress("")
-        again = f"mediapool jobs undo {job.id}" if back else "mediapool archive build"
-        fail("Interrupted; every file is whole, here or there.", f"Go on with: {again}")
+        fail("Interrupted; every file is whole, here or there.", go_on)
+    except OSError as error:
+        progress("")
+        fail(f"{error.filename or archive.path}: {error.strerror}. Every file is whole, here or there.", go_on)
     progress("")
 
 

@@ -102,14 +102,21 @@ class Build:
 
     def _bring(self, item: Item, places: Sequence[Place], log: Log) -> None:
         job, inside = self._job, f"{item.volume}/{item.path}"
+        move = Shift(
+            places[item.place],
+            item.rel,
+            self._archive,
+            inside,
+            f"{job.token}-{item.number}",
+            (item.size, item.mtime_ns),
+            item.hash,
+        )
         # The log may have reached the disk before what it tells of.
         logged = item.number in job.hashes and lstat(self._archive.root, inside) is not None
-        if logged or item.volume in job.sealed:
+        if item.volume in job.sealed or logged:
+            self._unsynced += [move] if logged else []
             self._done += item.size
             return
-        token = f"{job.token}-{item.number}"
-        expected = (item.size, item.mtime_ns)
-        move = Shift(places[item.place], item.rel, self._archive, inside, token, expected, item.hash)
         try:
             digest = shift(move, self._on_step, lambda done: self._tell("archiving", item, done), self._allowance)
         except OSError as error:
@@ -207,12 +214,12 @@ class Build:
 
     def _return(self, item: Item, places: Sequence[Place], log: Log) -> None:
         job, inside = self._job, f"{item.volume}/{item.path}"
+        move = Shift(self._archive, inside, places[item.place], item.rel, f"{job.token}-{item.number}-back")
         if lstat(self._archive.root, inside) is None:
+            self._unsynced += [move] if item.number in job.back else []
             self._done += item.size
             return
-        token = f"{job.token}-{item.number}-back"
         try:
-            move = Shift(self._archive, inside, places[item.place], item.rel, token)
             shift(move, self._on_step, lambda done: self._tell("returning", item, done), self._allowance)
         except OSError as error:
             if error.errno in _STOP:
