@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cli import distribute_jobs, index_jobs, move_jobs
+from cli import archive_jobs, distribute_jobs, index_jobs, move_jobs
+from cli.archives import archive_option
 from cli.indexing import state_option
 from cli.ledger import Asked, Ledger
 from cli.moving import JOBS
@@ -19,6 +20,7 @@ LEDGERS: dict[str, Ledger] = {
     "d": distribute_jobs.LEDGER,
     "s": index_jobs.LEDGER,
     "i": index_jobs.LEDGER,
+    "a": archive_jobs.LEDGER,
 }
 
 
@@ -30,17 +32,19 @@ def jobs() -> None:
 @jobs.command("list")
 @config_option
 @state_option
+@archive_option
 @json_option
-def list_jobs(config_file: Path | None, state_folder: Path | None, as_json: bool) -> None:
+def list_jobs(config_file: Path | None, state_folder: Path | None, archive: Path | None, as_json: bool) -> None:
     """Show all jobs, how far they are, and what they wait for; also while nothing is mounted.
 
-    Numbers alone are moves between drives; d1 is the first run of `distribute`, s1 of `index sort`, i1 of `ingest`.
+    Numbers alone are moves between drives; d1 is the first run of `distribute`, s1 of `index sort`, i1 of `ingest`,
+    a1 of `archive build`.
 
     \b
     Example:
       mediapool jobs list
     """
-    asked = Asked(config_file, state_folder)
+    asked = Asked(config_file, state_folder, archive)
     ledgers = [each for each in dict.fromkeys(LEDGERS.values()) if not (state_folder and each.configured)]
     found = [(ledger, job) for ledger in ledgers for job in ledger.jobs(asked)]
     if as_json:
@@ -88,10 +92,11 @@ def resume(job: int, config_file: Path | None) -> None:
 @click.argument("job", metavar="JOB")
 @config_option
 @state_option
+@archive_option
 @dry_run_option
 @yes_option
 @json_option
-def undo(job: str, config_file: Path | None, state_folder: Path | None, **given: Any) -> None:
+def undo(job: str, config_file: Path | None, state_folder: Path | None, archive: Path | None, **given: Any) -> None:
     """End JOB, and move its files back to where they were. Nothing is put over what stands there now.
 
     \b
@@ -102,7 +107,7 @@ def undo(job: str, config_file: Path | None, state_folder: Path | None, **given:
     ledger = LEDGERS.get(known[1]) if known else None
     if ledger is None:
         fail(f"There is no job {job!r}.", "See: mediapool jobs list")
-    ledger.undo(Asked(config_file, state_folder), job, **given)
+    ledger.undo(Asked(config_file, state_folder, archive), job, **given)
 
 
 commands = [jobs]

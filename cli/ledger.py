@@ -14,6 +14,7 @@ class Asked:
 
     config_file: Path | None
     state_folder: Path | None = None  # where to look, whatever the configuration says
+    archive: Path | None = None  # the folder of the volumes
 
 
 class Ledger(Protocol):

@@ -31,6 +31,7 @@ _MODULES = {
     "distribute": "distribute_cmd",
     "index": "index_cmd",
     "ingest": "ingest_cmd",
+    "archive": "archive_cmd",
     "jobs": "jobs_cmd",
 }
 

@@ -33,6 +33,7 @@ class StateFolder:
         self.marks = path / "catalog.marks"
         self.contents = path / "contents.db"
         self.runs = path / "runs"
+        self.archive = path / "archive.json"
         self.budget = path / "budget.json"
         self.distribute = path / "distribute.db"
         self.failed = path / "failed.json"

@@ -5,10 +5,10 @@ import errno
 import os
 import stat
 import time
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
+from placement.beneath import Root
 from placement.copying import Allowance, ChangedError, Content, Tell, copy_content, read_content
-from placement.drive import Drive
 from placement.identity import FOLDER, IDENTITY
 from placement.linkgroup import STAGING, lstat, sync_folders
 from placement.metadata import by_proc, copy_attributes, is_fixed, is_same_special, recreate
@@ -28,10 +28,18 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
 
+class Rooted(Protocol):
+    """A drive, or any other folder below which files are moved."""
+
+    def require(self) -> Root:
+        """The open root; OSError if it is not there."""
+        ...
+
+
 class Original:
     """The file to be moved, held open. To be used in a `with`."""
 
-    def __init__(self, drive: Drive, path: str) -> None:
+    def __init__(self, drive: Rooted, path: str) -> None:
         """Open `path` itself, following no link; ENOENT, EISDIR, EPERM (must stay where it is), EXDEV, EACCES."""
         self.path = path
         self._open: list[int] = []
@@ -104,7 +112,7 @@ def _reopened(fd: int) -> int:
 class Staged:
     """The copy while it has only its temporary name. To be used in a `with`, which leaves that name."""
 
-    def __init__(self, target: Drive, token: str) -> None:
+    def __init__(self, target: Rooted, token: str) -> None:
         self._target = target
         self._path = f"{STAGING}/{token}"
         self._fd = -1
@@ -166,6 +174,11 @@ class Staged:
             same = is_same_special(original.fd, self._fd)
         if not same:
             raise OSError(errno.EIO, "the copy, read back, differs from the source", original.path)
+
+    @property
+    def content(self) -> Content:
+        """What was copied."""
+        return self._content
 
     def stat(self) -> os.stat_result:
         """What the target's filesystem says of the copy."""
