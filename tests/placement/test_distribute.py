@@ -441,7 +441,7 @@ def light_bench() -> Iterator[Bench]:
         made.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)  # half a minute on an idle machine
 def test_ten_thousand_files_with_failures_then_undone(light_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every seventh copy fails on the way; the next run takes those; undoing puts all back."""
     bench = light_bench
