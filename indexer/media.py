@@ -317,7 +317,7 @@ def _has_password(head: bytes) -> bool:
 def _refuse_cut(fd: int, run: _Run) -> None:
     """NotMedia if the file is shorter than its own header says, or its end was never written. OSError."""
     size = os.fstat(fd).st_size
-    head = os.pread(fd, 64, 0)
+    head = os.pread(fd, 256, 0)
     claimed = 0
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         claimed = _matroska_end(head)
@@ -366,10 +366,9 @@ def _mp4_end(fd: int, size: int, run: _Run) -> int:
             length = int.from_bytes(head[8:16], "big")
         if head[4:8] == b"moov":
             _refuse_encrypted(os.pread(fd, min(length, _PIECE), at))
-        # A box without a length goes on to the end of the file.
-        at += length if length >= 8 else size
-        if at >= size:
-            break
+        if length < 8:  # it goes on to the end of the file
+            return size
+        at += length
     return at
 
 
@@ -397,4 +396,5 @@ def _riff_end(fd: int, size: int) -> int:
         if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF) or at >= size:
             break
         at += 8 + length
-    return at
+    # Some writers count the header twice.
+    return at - 8

@@ -91,7 +91,19 @@ def test_what_is_cut_off_is_told(clips: Path, name: str, share: float) -> None:
     assert "cut off" in refusal(cut(clips / name, share))
 
 
-@pytest.mark.parametrize("name", ["film.mkv", "film.mp4", "fast.mp4", "film.avi"])
+def test_lengths_that_are_left_open_or_counted_twice_pass(clips: Path) -> None:
+    content = bytearray((clips / "fast.mp4").read_bytes())
+    at = content.index(b"mdat") - 4
+    content[at : at + 4] = bytes(4)  # up to the end of the file
+    (clips / "open.mp4").write_bytes(content)
+    content = bytearray((clips / "film.avi").read_bytes())
+    content[4:8] = len(content).to_bytes(4, "little")
+    (clips / "twice.avi").write_bytes(content)
+    for name in ("open.mp4", "twice.avi"):
+        assert look(clips / name).video is not None
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "film.mp4", "fast.mp4"])
 def test_one_missing_byte_is_told(clips: Path, name: str) -> None:
     content = (clips / name).read_bytes()[:-1]
     short = clips / f"short-{name}"
