@@ -61,11 +61,11 @@ def jobs(tree: Mounted) -> list[dict[str, Any]]:
 
 
 def asked(tree: Mounted, path: str, body: object) -> tuple[int, str]:
-    """What the daemon answers to a command, and how."""
+    """What the daemon answers to a command, and how; without a body, to GET."""
     contact = json.loads((tree.state / "daemon.json").read_text())
     request = urllib.request.Request(
-        f"{contact['url']}/api/jobs/{path}",
-        json.dumps(body).encode(),
+        f"{contact['url']}/api/jobs/{path}".rstrip("/"),
+        None if body is None else json.dumps(body).encode(),
         {"Authorization": f"Bearer {contact['token']}", "Content-Type": "application/json"},
     )
     try:
@@ -225,13 +225,13 @@ def test_a_kill_in_the_middle_loses_and_repeats_nothing(make_pool: MakePool) -> 
     furnish(tree.drive_paths[0])
     tree.start()
     before = whole(tree.path / "media")
-    for number, command in enumerate(("pool drain drive1 --rate 3MiB --yes", "pool balance --rate 1MiB --yes"), 1):
+    for number, command in enumerate(("pool drain drive1 --rate 2MiB --yes", "pool balance --rate 1MiB --yes"), 1):
         began = len(tree.log.read_text())
         assert tree.command(*command.split()).returncode == 0
         wait_for(lambda number=number: jobs(tree)[number - 1]["files"].get("moved", 0) > 0, "a move")  # type: ignore[misc]
         if number == 1:
-            live = json.loads(tree.command("jobs", "list", "--json").stdout)[0]
-            assert live["rate"] > 0 and live["left_seconds"] > 0 and live["phase"] in ("copying", "comparing")
+            live = json.loads(asked(tree, "", None)[1])[0]
+            assert live["rate"] > 0 and live["left_seconds"] > 0
         tree.kill()
         standing = jobs(tree)[number - 1]
         assert standing["state"] == "running" and standing["files"]["waiting"] > 0
