@@ -46,7 +46,7 @@ from indexer.archive import prepare
 from indexer.archived import find as find_in
 from indexer.archived import keep_oldest, standings
 from indexer.discs import Medium
-from indexer.gathering import Gathered, Source, gather
+from indexer.gathering import Gathered, KnownHashes, Source, gather
 from indexer.jobs import Job
 from indexer.manifest import named
 from indexer.planning import Order, Plan, Together
@@ -75,13 +75,14 @@ class Wish:
         if self.free is not None and wanted["from_drive"] is None:
             fail("--free needs --from-drive.", "Name the drive on which space is to become free.", Exit.USAGE)
         self._archive = folder
+        self._known = known_hashes(config)
         self._sources = sources(config, wanted["source"], wanted["from_drive"])
         refuse_read_only(config, self._sources)
         self._exclude = wanted["exclude"]
 
     def gather(self, archive: Archive | None) -> Gathered:
         """The files wanted, without what is archived. OSError, ValueError."""
-        gathered = prepare(self._sources, archive, exclude=self._exclude, known=known_hashes(), hear=Meter())
+        gathered = prepare(self._sources, archive, exclude=self._exclude, known=self._known, hear=Meter())
         progress("")
         if self.free is not None:
             self.freed = keep_oldest(gathered, self.free, self.together)
@@ -328,7 +329,7 @@ def status(trees: tuple[str, ...], archive: Path | None, config_file: Path | Non
         if not trees:
             _show_volumes(made, as_json)
             return
-        _show_standings(made, sources(config, trees, None), as_json)
+        _show_standings(made, sources(config, trees, None), known_hashes(config), as_json)
 
 
 def _show_volumes(made: Archive, as_json: bool) -> None:
@@ -344,9 +345,9 @@ def _show_volumes(made: Archive, as_json: bool) -> None:
     print_table(("Volume", "State", "Files", "Size", "Medium", "Disc", "Since"), rows, right=(2, 3))
 
 
-def _show_standings(made: Archive, wanted: Sequence[Source], as_json: bool) -> None:
+def _show_standings(made: Archive, wanted: Sequence[Source], known: KnownHashes, as_json: bool) -> None:
     gathered = gather(wanted, within=made.root)
-    found = list(standings(gathered, made, known_hashes(), Meter()))
+    found = list(standings(gathered, made, known, Meter()))
     progress("")
     if as_json:
         lines = [{**named(one.origin), "size": one.size, **({} if one.volume is None else _volume(one.volume)),

@@ -20,6 +20,7 @@ from cli.sizes import parse_size
 from cli.state import StateFolder
 from indexer import jobs
 from indexer.archive import Build
+from indexer.contents import Contents, ContentsError
 from indexer.discs import MEDIA, Medium, medium
 from indexer.gathering import KnownHashes, Left, NothingKnown, Place, Source
 from indexer.jobs import Job
@@ -94,9 +95,27 @@ def maybe_opened(config: Config, folder: Path | None) -> Archive | None:
     return None
 
 
-def known_hashes() -> KnownHashes:
-    """The hashes that need not be computed again."""
-    return NothingKnown()
+class _Catalog:
+    """Hashes that the index has."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def hash_of(self, path: str, size: int, mtime_ns: int) -> str | None:
+        entry = self._contents.entry(os.fsencode(path))
+        if entry is None or entry.hash is None or (entry.size, entry.mtime_ns) != (size, mtime_ns):
+            return None
+        return entry.hash.hex()
+
+
+def known_hashes(config: Config) -> KnownHashes:
+    """The hashes that need not be computed again: those of the index, where there is one."""
+    file = StateFolder(config.state.path).contents
+    try:
+        return _Catalog(Contents(file)) if file.exists() else NothingKnown()
+    except ContentsError as error:
+        warn(f"{error} Going on without it.")
+        return NothingKnown()
 
 
 def chosen_medium(name: str, ecc: str, no_spare: bool) -> Medium:

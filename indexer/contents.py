@@ -171,6 +171,12 @@ class Contents:
         with self._explained():
             return self._db.execute(f"SELECT {_FILE} FROM file {where}", values).fetchall()
 
+    def entry(self, path: bytes) -> Entry | None:
+        """What is known of one file."""
+        with self._explained():
+            row = self._db.execute(f"SELECT {_FILE} FROM file WHERE path = ?", (path,)).fetchone()
+        return None if row is None else Entry(*row)
+
     def with_hash(self, digest: bytes) -> list[Entry]:
         """The files that held this content when they were last read."""
         with self._explained():

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from mounting import Mounted
 
 from cli.main import main
+from indexer import archived, gathering
 from indexer.archive import Build
 from indexer.volumes import Archive
 from placement.identity import initialise
@@ -171,3 +172,27 @@ def test_wrong_words_are_refused_with_a_remedy(pool: Pool, tmp_path: Path) -> No
     pool.mounted.config.write_text(text.replace('name = "drive1"', 'name = "drive1"\nmode = "ro"'))
     assert "read-only" in said("build", media, "--archive", pool.archive, "--yes")
     assert "read-only" in said("build", pool.two / "media", "--archive", pool.one / "Archive", "--yes")
+
+
+def test_what_the_index_read_is_not_read_again(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, medium = pool.mounted.path / "media/photos", "--media=2MB"
+    assert pool.run("index", "crawl").exit_code == 0
+    changed = pool.one / "media/photos/2019/01/IMG_0.jpg"
+    changed.write_bytes(bytes([77]) * 400_000)  # of the same size, with a time of its own
+    read: list[str] = []
+
+    def counted(gathered: Any, file: Any, known: Any) -> str:
+        found: str | None = known.hash_of(gathered.origin(file), file.size, file.mtime_ns)
+        read.extend([] if found else [gathered.origin(file)])
+        return hashed(gathered, file, known)
+
+    hashed = gathering.content_hash
+    monkeypatch.setattr(archived, "content_hash", counted)
+    assert pool.json("archive", "build", tree, medium, "--archive", pool.archive, "--yes")["files"] == 12
+    read.clear()
+    status = pool.json("archive", "status", tree, "--archive", pool.archive)
+    assert [one["archived"] for one in status["files"]] == [True] and read == []
+    pool.add(pool.one, "media/photos/2021/new.jpg", bytes([3]) * 400_000)
+    status = pool.json("archive", "status", tree, "--archive", pool.archive)
+    assert [one["archived"] for one in status["files"]] == [True, True]
+    assert read == [str(pool.one / "media/photos/2021/new.jpg")], "the index has not read it yet"
