@@ -24,6 +24,7 @@ class ArrServer:
         # Answers given instead of the right ones: (status, headers, body).
         self.instead: list[tuple[int, dict[str, str], bytes]] = []
         self.key = KEY
+        self.url = ""  # once it is served
         self.asked = threading.Condition()
 
     @property

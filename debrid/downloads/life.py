@@ -278,7 +278,9 @@ class Life:
             return replace(download, retry_at=self._clock() + _NEVER)
         if self._reporter.failed(download.hash, download.category, download.problem):
             return None
-        return replace(download, tries=download.tries + 1, retry_at=self._clock() + _REPORT_AGAIN)
+        # It is told within seconds, or takes as long as the service is away.
+        pause = min(_REPORT_AGAIN, 2.0 * 2 ** min(download.tries, 10))
+        return replace(download, tries=download.tries + 1, retry_at=self._clock() + pause)
 
     def _take_back(self, download: Download, budget: Budget) -> None:
         keeps = self._wanted(download.category).keep == "download" and download.done_at

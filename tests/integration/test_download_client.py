@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import qbittorrentapi
+from arrserving import ArrServer, serving
 from clienting import Arr, can_move, is_complete
 from conftest import MakeMount
 from mounting import Mounted, wait_for
@@ -35,13 +36,13 @@ def simulator() -> Iterator[Simulator]:
         yield simulator
 
 
-def configured(mounted: Mounted, simulator: Simulator, http: str = "") -> Mounted:
+def configured(mounted: Mounted, simulator: Simulator, http: str = "", more: str = "") -> Mounted:
     debrid = f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 1\nread_deadline = 5\n'
     sections = {"debrid": debrid, "mount": "cache_seconds = 30"}
     if http:
         sections["http"] = http
     mounted.write_config(**sections)
-    mounted.config.write_text(mounted.config.read_text() + MOVE)
+    mounted.config.write_text(mounted.config.read_text() + MOVE + more)
     return mounted
 
 
@@ -150,9 +151,19 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
     tree.stop()
 
 
-def test_every_call_of_a_real_client_and_a_kill(make_mount: MakeMount, simulator: Simulator, clip: bytes) -> None:
+@pytest.fixture
+def sonarr() -> Iterator[ArrServer]:
+    server = ArrServer()
+    with serving(server) as server.url:
+        yield server
+
+
+def test_every_call_of_a_real_client_and_a_kill(
+    make_mount: MakeMount, simulator: Simulator, clip: bytes, sonarr: ArrServer
+) -> None:
     guarded = 'username = "me"\npassword = "SECRET-PASSWORD"'
-    tree = configured(make_mount(), simulator, guarded).start()
+    arr = f'\n[[arr]]\nkind = "sonarr"\nurl = "{sonarr.url}"\napi_key = "{sonarr.key}"\n'
+    tree = configured(make_mount(), simulator, guarded, arr).start()
     assert Arr(contact(tree), "tv").send("GET", "app/webapiVersion").status == 403
     client = real_client(tree)
     assert client.app_version() == "v4.6.7" and client.app_web_api_version() == "2.9.3"
@@ -173,6 +184,16 @@ def test_every_call_of_a_real_client_and_a_kill(make_mount: MakeMount, simulator
     assert (tree.path / "torrents/complete/tv/Slow/Slow.mkv").read_bytes() == clip
     for log in (tree.log.read_text(), json.dumps(dict(rows[done]))):
         assert "SECRET-PASSWORD" not in log and simulator.token not in log
+
+    # What turns out to be no film is told to Sonarr, which then searches for something else, and is gone here.
+    fake = simulator.offer("Fake.mkv", {"/Fake.mkv": b"no film at all" * 1000})
+    sonarr.add_download(7, fake.upper())
+    assert client.torrents_add(urls=[simulator.magnet(fake)], category="tv") == "Ok."
+    wait_for(lambda: sonarr.blocklisted == [fake.upper()], "Sonarr to be told")
+    (told,) = [params for method, path, params, _ in sonarr.writes() if path.endswith("/queue/7")]
+    assert told["blocklist"] == "true" and told["removeFromClient"] == "false"
+    wait_for(lambda: not client.torrents_info(torrent_hashes=fake), "it to be forgotten")
+    assert sonarr.key not in tree.log.read_text()
 
     # The command, links of hosters, and ordinary local files of what is complete.
     simulator.add_link("https://1fichier.com/?abc", "Clip.mkv", clip)
