@@ -1,6 +1,5 @@
 """The composition root: the one place that knows every part, makes them, and ties them together."""
 
-import errno
 import gc
 import logging
 from collections.abc import Callable
@@ -11,10 +10,10 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
-from cli.caching import Caching, cache_gets, cache_posts
+from cli.caching import Caching, cache_gets, cache_posts, open_cache
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
-from cli.config import CacheConfig, Config
+from cli.config import Config
 from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.distributed import copies_under_way
@@ -50,7 +49,6 @@ from vfs.about import About
 from vfs.becoming import KIND as DOWNLOAD
 from vfs.becoming import Becoming
 from vfs.budget import DailyBudget, Metered, program_of
-from vfs.cache import ChunkCache
 from vfs.copied import CopiedFile
 from vfs.filesystem import FileSystem
 from vfs.inodes import Inodes
@@ -67,14 +65,10 @@ from vfs.publish import Publisher
 from vfs.reader import Reader
 from vfs.relocating import Relocating
 from vfs.remote import NoLibrary, RemoteBranch
-from vfs.tier import TROUBLE
 from vfs.union import Union
 from vfs.warming import Warmer
 
 log = logging.getLogger(__name__)
-
-# What a disk says that is full, read-only or broken; anything else is about the folder, and for people to mend.
-_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class App:
@@ -99,7 +93,7 @@ class App:
         self.drives = pool.open_drives(config, db)
         closing.callback(pool.close, self.drives)
         self._keeper = Keeper(db, self.names, self.drives, self.state)
-        self.cache = _open_cache(config.cache)
+        self.cache = open_cache(config.cache)
         closing.callback(self.cache.close)
         self.library: Library | None = None
         self.torrents: Torrents | None = None
@@ -197,17 +191,7 @@ class App:
         self.pinning = PinJobs(union, self.names, pins, pinning, becoming)
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
-        self.moves = MoveJobs(
-            Jobs(self.state.jobs),
-            Pool(lambda: self.drives, self.placement),
-            self.relocating,
-            regular=[mover.as_regular() for mover in config.placement.mover],
-        )
-        self._closing.callback(self.moves.close)
-        self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
-        self.members = Members(
-            self.drives, branches, db, make_branch, union, self.relocating, self.knowledge, self.moves
-        )
+        self._open_moves(union, branches, make_branch, pins, db)
         self.about = About(union.lookup, self._placing)
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
@@ -216,25 +200,48 @@ class App:
         owner = Owner(config.mount.uid, config.mount.gid, config.mount.umask)
         self.publisher = Publisher(union, remote, owner)
         if self.library is not None:
-            self.torrents = Torrents(
-                self._client,
-                self._store,
-                self.publisher,
-                poll_seconds=config.debrid.poll_seconds,
-                leaving=self._leaving,
-                published=lambda files: self.warmer.add((file.key, file.size) for file in files),
-            )
-            self._inspector = Inspector(union, self.budget, config.mount.path)
-            parts = Parts(
-                self._client,
-                self._store,
-                Offering(union, remote, self.filesystem, owner),
-                self._inspector,
-                config.wanted,
-                keeper=PinKeeper(self.pinning),
-                reporter=Reports(self.reporter) if config.arr else None,
-            )
-            self.client = DownloadClient(config, parts, self._free_space)
+            self._open_downloads(union, remote, owner)
+
+    def _open_moves(
+        self,
+        union: Union,
+        branches: list[LocalBranch],
+        make_branch: Callable[[Drive], LocalBranch],
+        pins: Pins,
+        db: NamesDb,
+    ) -> None:
+        self.moves = MoveJobs(
+            Jobs(self.state.jobs),
+            Pool(lambda: self.drives, self.placement),
+            self.relocating,
+            regular=[mover.as_regular() for mover in self.config.placement.mover],
+        )
+        self._closing.callback(self.moves.close)
+        self.moves.empty = PinMoving(pins, branches, self.placement.place).empty
+        self.members = Members(
+            self.drives, branches, db, make_branch, union, self.relocating, self.knowledge, self.moves
+        )
+
+    def _open_downloads(self, union: Union, remote: RemoteBranch, owner: Owner) -> None:
+        self.torrents = Torrents(
+            self._client,
+            self._store,
+            self.publisher,
+            poll_seconds=self.config.debrid.poll_seconds,
+            leaving=self._leaving,
+            published=lambda files: self.warmer.add((file.key, file.size) for file in files),
+        )
+        self._inspector = Inspector(union, self.budget, self.config.mount.path)
+        parts = Parts(
+            self._client,
+            self._store,
+            Offering(union, remote, self.filesystem, owner),
+            self._inspector,
+            self.config.wanted,
+            keeper=PinKeeper(self.pinning),
+            reporter=Reports(self.reporter) if self.config.arr else None,
+        )
+        self.client = DownloadClient(self.config, parts, self._free_space)
 
     def _open_healing(self) -> Healing:
         if self.library is None:
@@ -363,17 +370,6 @@ class App:
         if self.torrents is None:
             return []
         return [asdict(entry) for entry in prune(self._store, self.publisher, hashes, dry_run=dry_run)]
-
-
-def _open_cache(config: CacheConfig) -> ChunkCache:
-    """The disk cache, or one that keeps nothing where its disk does not let it; OSError where its folder is wrong."""
-    try:
-        return ChunkCache(str(config.path), config.size, min_free=config.min_free)
-    except TROUBLE as cause:
-        if isinstance(cause, OSError) and cause.errno not in _NO_DISK:
-            raise
-        log.warning("nothing is kept in the cache %s until the next mount: %s", config.path, cause)
-        return ChunkCache(str(config.path), 0)
 
 
 def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:

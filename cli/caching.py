@@ -1,17 +1,36 @@
-"""What the daemon does for `mediapool cache`: tell, warm, clear."""
+"""The disk cache of a mount, and what the daemon does for `mediapool cache`: tell, warm, clear."""
 
+import errno
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from cli.config import CacheConfig
 from cli.daemon import Get, Post
 from vfs.cache import ChunkCache
 from vfs.names import Names
 from vfs.nodes import Directory, Node, RemoteFile
 from vfs.reader import Reader
+from vfs.tier import TROUBLE
 from vfs.warming import Warmer
 
 CACHE = "/api/cache"
+# What a disk says that is full, read-only or broken; anything else is about the folder, and for people to mend.
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+log = logging.getLogger(__name__)
+
+
+def open_cache(config: CacheConfig) -> ChunkCache:
+    """The disk cache, or one that keeps nothing where its disk does not let it; OSError where its folder is wrong."""
+    try:
+        return ChunkCache(str(config.path), config.size, min_free=config.min_free)
+    except TROUBLE as cause:
+        if isinstance(cause, OSError) and cause.errno not in _NO_DISK:
+            raise
+        log.warning("nothing is kept in the cache %s until the next mount: %s", config.path, cause)
+        return ChunkCache(str(config.path), 0)
 
 
 class Caching:

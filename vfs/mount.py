@@ -140,7 +140,10 @@ def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[
     """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so."""
     mounted.set()
     os.fchmod(bare, _BARE_MODE)
-    device = os.stat(path).st_dev
+    try:
+        device = os.stat(path).st_dev
+    except OSError:  # it was ended before it answered
+        return
     bdi = Path(_READ_AHEAD_FILE.format(major=os.major(device), minor=os.minor(device)))
     # Root only; without it reading is slower, not wrong.
     with contextlib.suppress(OSError):
