@@ -86,6 +86,9 @@ class Commands(click.Group):
 def main(verbose: int) -> None:
     """One /data tree over a pool of drives and a Real-Debrid account."""
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    # What no line shows need not be found out for each: the log of a mount has one for each new file.
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # These two tell URLs at DEBUG, and a URL may be all it takes to fetch a file.
     for name in ("urllib3", "requests"):

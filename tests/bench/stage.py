@@ -102,7 +102,7 @@ def fill(stage: Stage, files: int, big: int) -> None:
         # ext4 takes no inode again within minutes of its removal, and looks at each such one for every new file in
         # the same part of the disk: half a millisecond a file, after the turn of another contender. Other
         # filesystems need no such care, and know no such flag.
-        subprocess.run(["chattr", "+T", drive / SPREAD], capture_output=True, check=False)
+        spread(drive / SPREAD)
     path = stage.drives[0] / BIG_FILE
     path.parent.mkdir()
     block = os.urandom(MIB)
@@ -116,6 +116,11 @@ def _place(stage: Stage, number: int) -> Path:
     folder, inside = divmod(number, _FILES_PER_FOLDER)
     drive = stage.drives[(inside if folder % 2 else folder // 2) % DRIVES]
     return drive / LIBRARY / f"part{folder // 100}" / f"folder {folder}" / f"file {inside}.mkv"
+
+
+def spread(folder: Path) -> None:
+    """Have ext4 put the folders in `folder` all over the disk, where it has not just removed thousands of files."""
+    subprocess.run(["chattr", "+T", folder], capture_output=True, check=False)
 
 
 def may_drop_caches() -> bool:

@@ -21,7 +21,7 @@ from ending import ended, undisturbed_end
 from figures import Figures, Row, Target, Verdict
 from local import MEMORY
 from simulated import Provider
-from stage import may_drop_caches
+from stage import may_drop_caches, spread
 from streaming import FREE, LIMITED, SEEKS, WORKLOADS, Plan, Round, Speed
 from streammounts import MEDIAPOOL, RCLONE, RCLONE_TUNED, Mediapool, Rclone, StreamMount, rclone_binary, rclone_version
 
@@ -87,6 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     console = report.console()
     plan = Plan(options.size, options.clips, options.play, options.rounds)
     base = Path(tempfile.mkdtemp(prefix="mediapool-bench.", dir=options.dir))
+    spread(base)
     with ExitStack() as closing:
         if not options.keep:
             closing.callback(shutil.rmtree, base, ignore_errors=True)
