@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.copies import copies
 from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
 from cli.sizes import parse_size
@@ -18,6 +19,8 @@ from cli.sizes import parse_size
 @json_option
 def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, as_json: bool) -> None:
     """Say where PATH lies and why, which rule decides about a new file there, and what each drive would say to it.
+
+    Of a local file that the index has read, all copies of its content are shown: drives, remote files, discs.
 
     PATH is in the tree, as in /data/media/x, or relative to its root; it need not exist. "-" reads a list from the
     standard input.
@@ -33,6 +36,10 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
         fail(f"--size {size}: {error}")
     inner = [inside(config, path) for path in expanded(paths)]
     answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
+    for answer in answers:
+        about = answer["about"]
+        if about is not None and about["kind"] == "file" and about["drive"]:
+            about["content"] = copies(config, about["drive"], answer["path"])
     if as_json:
         print_json(answers)
         return
@@ -52,9 +59,22 @@ def _show(answer: Mapping[str, Any]) -> None:
         if about["kind"] == "file":
             fields.insert(1, ("Size", human_size(about["size"])))
         print_fields(fields)
+        _show_copies(about)
     say(f"A new file there ({answer['rule']}):")
     rows = [(one["rank"] or "-", one["drive"], one["reason"]) for one in answer["drives"]]
     print_table(("Order", "Drive", "Reason"), rows, right=(0,))
+
+
+def _show_copies(about: Mapping[str, Any]) -> None:
+    if "content" not in about:
+        return
+    if about["content"] is None:
+        say("What it holds is not known to the index: mediapool index crawl")
+    elif about["content"]:
+        say("The same content:")
+        print_table(("Where", "Path"), [(one["where"], one["path"]) for one in about["content"]])
+    else:
+        say("No other copy of its content is known.")
 
 
 commands = [explain]

@@ -37,3 +37,9 @@ def test_a_local_copy_of_a_remote_file_is_told(make_mount: MakeMount) -> None:
         # Asked for once: the second time the catalog knows. What has another size was never read.
         assert requests[0] == requests[1] > 0
         assert simulator.cdn_bytes <= 2 * len(FILM)
+        assert tree.command("index", "crawl").returncode == 0
+        (told,) = json.loads(tree.command("explain", "copy.mkv", "--json").stdout)
+        assert told["about"]["content"] == [
+            {"where": "Real-Debrid, probably", "path": "torrents/complete/Show/S1/e1.mkv"}
+        ]
+        assert simulator.cdn_requests == requests[1]
