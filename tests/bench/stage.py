@@ -1,6 +1,7 @@
 """The ground that all contenders of a benchmark stand on: drives with files, in a folder that is gone afterwards."""
 
 import contextlib
+import mmap
 import os
 import shutil
 import subprocess
@@ -116,6 +117,17 @@ def _place(stage: Stage, number: int) -> Path:
     folder, inside = divmod(number, _FILES_PER_FOLDER)
     drive = stage.drives[(inside if folder % 2 else folder // 2) % DRIVES]
     return drive / LIBRARY / f"part{folder // 100}" / f"folder {folder}" / f"file {inside}.mkv"
+
+
+def warm_memory(size: int) -> None:
+    """Have the kernel hold `size` bytes of free pages that were just in use, if there are twice as many.
+
+    On a virtual machine the others are the host's, and to get one back takes as long as to copy 10 KiB: whoever came
+    first would pay for all.
+    """
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    mmap.mmap(-1, min(size, free // 2), flags=flags).close()
 
 
 def spread(folder: Path) -> None:

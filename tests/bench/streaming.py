@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from figures import Row
 from simulated import Provider
-from stage import MIB, drop_caches, may_drop_caches
+from stage import MIB, drop_caches, may_drop_caches, warm_memory
 from streammounts import StreamMount
 from workloads import Sample, WrongResult
 
@@ -131,6 +131,7 @@ def in_order(mount: StreamMount, turn: Round) -> Iterator[Sample]:
     """A big file in blocks of 1 MiB, and again: by those pages the kernel kept, and without them."""
     prefix, (name,) = turn.speed.name, turn.names("order")
     turn.provider.forget()
+    warm_memory(3 * turn.plan.big)
     served = mount.cpu()
     yield _sample(f"{prefix} order", _read_through(mount, name, turn))
     yield _sample(f"{prefix} cpu", (mount.cpu() - served) / (turn.plan.big / (1 << 30)))

@@ -6,7 +6,6 @@ warm are the same.
 """
 
 import contextlib
-import mmap
 import os
 import random
 import resource
@@ -21,7 +20,7 @@ from typing import NamedTuple
 
 from contenders import BareDisk, Contender
 from figures import Row
-from stage import BIG_FILE, MIB, SPREAD, drop_caches, may_drop_caches
+from stage import BIG_FILE, MIB, SPREAD, drop_caches, may_drop_caches, warm_memory
 
 _PAGE = 4096
 _SMALL = b"x" * 1024
@@ -81,17 +80,6 @@ class WrongResult(Exception):
     """A contender did not do what it was asked; its figures would mean nothing."""
 
 
-def _warm_memory(sizes: Sizes) -> None:
-    """Have the kernel hold free pages that were just in use.
-
-    On a virtual machine the others are the host's, and to get one back takes as long as to copy 10 KiB: whoever came
-    first would pay for all.
-    """
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    mmap.mmap(-1, min(3 * sizes.big, free // 2), flags=flags).close()
-
-
 Workload = Callable[[Contender, BareDisk, Sizes], Iterable[Sample]]
 
 
@@ -99,11 +87,11 @@ def read_in_order(contender: Contender, bare: BareDisk, sizes: Sizes) -> Iterato
     """The whole big file in blocks of 1 MiB."""
     if may_drop_caches():
         drop_caches()
-        _warm_memory(sizes)
+        warm_memory(3 * sizes.big)
         yield _read_all(contender, sizes).rate("read cold", sizes.big / 1e6)
     _forget(contender)
     _read_all(bare, sizes)
-    _warm_memory(sizes)
+    warm_memory(3 * sizes.big)
     yield _read_all(contender, sizes).rate("read drives warm", sizes.big / 1e6)
     yield _read_all(contender, sizes).rate("read warm", sizes.big / 1e6)
 
@@ -164,7 +152,7 @@ def write_in_order(contender: Contender, _bare: BareDisk, sizes: Sizes) -> Itera
     with _own_folder(contender) as folder:
         path, block = f"{folder}/new.bin", os.urandom(MIB)
         os.sync()
-        _warm_memory(sizes)
+        warm_memory(3 * sizes.big)
         with _metered(contender) as written:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             for offset in range(0, sizes.big, MIB):
