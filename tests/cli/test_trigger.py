@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from mounting import ROOT, Mounted, wait_for
@@ -21,7 +22,7 @@ class Triggered:
             folder.mkdir()
         (self.source / "a.mkv").write_text("content")
         program = base / "bin/mediapool"
-        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m cli "$@"\n')
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={quote(str(ROOT))} exec {quote(sys.executable)} -m cli "$@"\n')
         program.chmod(0o755)
         self.log = base / "log"
         self.environment = {

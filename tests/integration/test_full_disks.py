@@ -80,7 +80,10 @@ def pool(make_mount: MakeMount, simulator: Simulator) -> Mounted:
 
 def started(tree: Mounted) -> Mounted:
     tree.start()
-    wait_for((tree.path / SHOW / "film.mkv").exists, "the torrent")
+    try:
+        wait_for((tree.path / SHOW / "film.mkv").exists, "the torrent")
+    except AssertionError as late:
+        raise AssertionError(f"{late}\n{tree.log.read_text()}") from None
     return tree
 
 
