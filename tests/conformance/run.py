@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import moves
+
 HERE = Path(__file__).resolve().parent
 PINS = HERE.parent.parent / "docs" / "conformance.md"
 KNOWN = HERE / "pjdfstest-known.txt"
@@ -201,11 +203,37 @@ def stress_ng(folder: Path) -> Result:
     return result
 
 
+def moving(folder: Path) -> Result:
+    """A drive is drained, taken back and the pool balanced while fsstress and readers work in the tree."""
+    program = _program("FSSTRESS")
+    config = folder.parent.parent.parent / "mediapool.toml"
+    planted = moves.plant(folder / "planted")
+    readers = moves.Readers(planted)
+    asked = ("--yes", "--wait")
+    with moves.stressing(program, folder / "stress") as running, readers.reading():
+        for words in (("drain", moves.DRAINED), ("drain", moves.DRAINED, "--stop"), ("balance",)):
+            wait = () if "--stop" in words else asked
+            print(f"pool {' '.join(words)}: {moves.pool(config, *words, *wait, patience=moves.UNDER_LOAD)}", flush=True)
+        worked = running.poll() is None
+    rounds = readers.rounds
+    print(moves.pool(config, "drain", moves.DRAINED, *asked, patience=moves.AT_REST))
+    result = Result(f"{len(planted)} names read {rounds} times over while fsstress and the moves went on")
+    result.problems += readers.wrong[:20]
+    if not worked:
+        result.problems.append("fsstress ended before the moves did")
+    if moves.facts(folder / "planted") != planted:
+        result.problems.append("files are not what they were")
+    drive = config.parent / moves.DRAINED
+    result.problems += [f"left on the drained drive: {name}" for name in moves.left_on(drive, Path("conformance"))]
+    return result
+
+
 SUITES: dict[str, Callable[[Path], Result]] = {
     "pjdfstest": pjdfstest,
     "fsx": fsx,
     "fsstress": fsstress,
     "stress-ng": stress_ng,
+    "moves": moving,
 }
 
 if __name__ == "__main__":
