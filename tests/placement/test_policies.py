@@ -165,6 +165,22 @@ def test_lus_keeps_what_is_used_alike(sizes: list[int], files: list[int]) -> Non
 
 
 @given(DRIVE_SIZES, FILES)
+def test_lfs_fills_the_smaller_ones_before_it_begins_a_larger_one(sizes: list[int], files: list[int]) -> None:
+    used = filled("lfs", sizes, files)
+    begun = max((size for size, taken in zip(sizes, used, strict=True) if taken), default=0)
+    assert all(size - taken < max(files) for size, taken in zip(sizes, used, strict=True) if size < begun)
+
+
+@given(DRIVE_SIZES, FILES)
+def test_lup_keeps_the_parts_used_alike(sizes: list[int], files: list[int]) -> None:
+    used = filled("lup", sizes, files)
+    pairs = list(zip(used, sizes, strict=True))
+    with_room = [taken / size for taken, size in pairs if size - taken >= max(files)]
+    if with_room:
+        assert all(taken / size <= min(with_room) + max(files) / size + 1e-9 for taken, size in pairs)
+
+
+@given(DRIVE_SIZES, FILES)
 def test_highwater_fills_to_the_mark_before_it_is_halved(sizes: list[int], files: list[int]) -> None:
     """Each drive that is below the mark reached so far by no more than the last file, and in order at one mark."""
     used = filled("highwater", sizes, files)
