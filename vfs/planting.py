@@ -3,6 +3,7 @@
 import errno
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -75,10 +76,11 @@ def make_directories(names: Names, path: str, owner: Owner) -> None:
     done = ""
     for part in path.split("/"):
         done = f"{done}/{part}".lstrip("/")
-        node = names.find(done)
-        if node is None:
-            names.mkdir(done, 0o777 & ~owner.umask, owner.uid, owner.gid)
-        elif not isinstance(node, Directory):
+        if names.find(done) is None:
+            # Poller and download client may both be about to make it.
+            with suppress(FileExistsError):
+                names.mkdir(done, 0o777 & ~owner.umask, owner.uid, owner.gid)
+        if isinstance(names.find(done), RemoteFile):
             raise error(errno.EEXIST, done)
 
 

@@ -204,8 +204,13 @@ def trouble_with(folder: Path, trouble: str) -> Iterator[None]:
         with filled(folder.parent):
             yield
     elif trouble == "read-only":
-        subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        # Made read-only before it is there: what the program has open for writing would be in the way.
+        aside = folder.with_name("aside")
+        aside.mkdir()
+        subprocess.run(["mount", "--bind", str(folder), str(aside)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(aside)], check=True)
+        subprocess.run(["mount", "--bind", str(aside), str(folder)], check=True)
+        subprocess.run(["umount", str(aside)], check=True)
         try:
             yield
         finally:

@@ -3,8 +3,10 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -129,6 +131,18 @@ def test_lookups_fail_as_a_filesystem_does(names: Names) -> None:
         names.directory("torrents/complete/Show/e1.mkv")
     with pytest.raises(FileExistsError):
         make_directories(names, "torrents/complete/Show/e1.mkv/x", OWNER)
+
+
+def test_folders_may_be_made_by_several_at_once(names: Names) -> None:
+    together = Barrier(8)
+
+    def make(_: int) -> None:
+        together.wait(10)
+        make_directories(names, "torrents/incomplete/tv/a/b/c/d/e", OWNER)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, range(8)))
+    assert isinstance(names.find("torrents/incomplete/tv/a/b/c/d/e"), Directory)
 
 
 def test_a_damaged_file_is_refused_with_path_and_remedy(file: Path) -> None:
