@@ -1,7 +1,8 @@
 """Real mounts by the real command, in a process of their own.
 
 A mount served by the process that uses it can wait for itself (a page fault holds Python's lock), and would not be
-what people run; so `Mounted` starts `python -m cli mount`, or another program that ends up there.
+what people run; so `Mounted` starts `python -m cli mount`, in a fork that has its imports (see forking), or another
+program that ends up there.
 """
 
 import os
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import forking
+from forking import ROOT, Process
 
 
 @dataclass
@@ -24,9 +26,9 @@ class Mounted:
     options: str = ""
     drives: int = 3
     environment: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = ("-m", "cli")
+    program: tuple[str, ...] = ()  # instead of `python -m cli` in a fork: arguments of Python
     under: tuple[str, ...] = ()  # a command that runs it, such as a tracer
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     def __post_init__(self) -> None:
         self.path = self.base / "data"
@@ -55,27 +57,31 @@ class Mounted:
         self.config.write_text("\n".join(parts) + self.options)
         self.config.chmod(0o600)
 
-    def command(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `mediapool ARGUMENTS` with this config."""
-        return subprocess.run(
-            [sys.executable, "-m", "cli", *arguments, "--config", str(self.config)],
-            cwd=ROOT, env=self._environment(), capture_output=True, text=True, timeout=60, **options,  # type: ignore[call-overload]
-        )  # fmt: skip
+        return forking.run([*arguments, "--config", str(self.config)], self._environment(), seconds=60)
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONWARNINGS": "default", **self.environment}
 
     def start(self) -> "Mounted":
         """Mount and wait until the tree answers."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.under, sys.executable, *self.program, "mount", "--config", str(self.config)],
-                cwd=ROOT, env=self._environment(), stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        self.process = self.spawn()
         wait_for(lambda: os.path.ismount(self.path) or self._ended(), "the mount")
         if self._ended():
             raise AssertionError(f"mount ended:\n{self.log.read_text()}")
         return self
+
+    def spawn(self) -> Process:
+        """A process that mounts, not waited for."""
+        words = ["mount", "--config", str(self.config)]
+        with self.log.open("ab") as log:
+            if not self.program and not self.under:
+                return forking.Forked(words, self._environment(), log.fileno(), log.fileno())
+            return subprocess.Popen(
+                [*self.under, sys.executable, *(self.program or ("-m", "cli")), *words],
+                cwd=ROOT, env=self._environment(), stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
 
     def _ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None

@@ -27,7 +27,7 @@ State = Literal["mounted", "stale", "foreign", "bare", "absent"]
 KIND = "fuse.mediapool"
 # Read by nobody but the kernel: how far it reads ahead of a program, in KiB. Requests are 1 MiB at most.
 _READ_AHEAD = 1024
-_READ_AHEAD_FILE = "/sys/class/bdi/{major}:{minor}/read_ahead_kb"
+_READ_AHEAD_FILE = "/sys/class/bdi/{device}/read_ahead_kb"
 # Without a mount nobody shall write into the folder by mistake, and fill the system's disk.
 _BARE_MODE = 0o555
 _M_ARENA_MAX = -8  # of mallopt(3)
@@ -39,13 +39,19 @@ class MountError(Exception):
 
 def kind_at(path: Path) -> str | None:
     """The filesystem type mounted exactly at `path`, the topmost if several; None if nothing is."""
+    return _at(path)[0]
+
+
+def _at(path: Path) -> tuple[str | None, str]:
+    """The type of what is mounted exactly at `path`, the topmost if several, and its device as MAJOR:MINOR."""
     wanted = os.path.abspath(path)
-    found = None
+    found: tuple[str | None, str] = (None, "")
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
         for line in mounts:
             left, _, right = line.partition(" - ")
-            if _unescaped(left.split(" ")[4]) == wanted:
-                found = right.split(" ")[0]
+            fields = left.split(" ")
+            if _unescaped(fields[4]) == wanted:
+                found = (right.split(" ")[0], fields[2])
     return found
 
 
@@ -137,17 +143,20 @@ def _why_not(path: Path, options: "Options") -> str:
 
 
 def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[[], None]) -> None:
-    """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so."""
+    """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so.
+
+    It is another process that looks at the tree: one that is killed while it waits for its own answer never ends,
+    since its connection to the kernel is closed with its last thread only, and all who use the tree wait with it.
+    """
     mounted.set()
     os.fchmod(bare, _BARE_MODE)
-    try:
-        device = os.stat(path).st_dev
-    except OSError:  # it was ended before it answered
+    asked = subprocess.run(["stat", "--file-system", path], capture_output=True, check=False)
+    kind, device = _at(path)
+    if asked.returncode or kind != KIND:  # it was ended before it answered
         return
-    bdi = Path(_READ_AHEAD_FILE.format(major=os.major(device), minor=os.minor(device)))
-    # Root only; without it reading is slower, not wrong.
+    # Root only; without it reading is slower, not wrong. Not before that answer, which sets it as well.
     with contextlib.suppress(OSError):
-        bdi.write_text(str(_READ_AHEAD))
+        Path(_READ_AHEAD_FILE.format(device=device)).write_text(str(_READ_AHEAD))
     started()
 
 

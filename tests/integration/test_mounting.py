@@ -106,6 +106,18 @@ def test_a_mount_that_died_this_moment_is_cleared_as_well(make_mount: MakeMount)
     wait_for(lambda: state(tree.path) == "mounted", "the new mount")
 
 
+def test_a_mount_killed_at_any_moment_of_its_start_is_gone(make_mount: MakeMount) -> None:
+    """One that waits for its own answer would stay for ever, and whoever looks at the tree with it."""
+    tree = make_mount()
+    for hundredths in range(16, 36):
+        process = tree.spawn()
+        time.sleep(hundredths / 100)
+        process.kill()
+        process.wait(20)
+    tree.start()
+    assert state(tree.path) == "mounted"
+
+
 def test_unmount_clears_a_stale_mount(make_mount: MakeMount) -> None:
     mounted = make_mount().start()
     assert mounted.process is not None
