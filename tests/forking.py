@@ -43,17 +43,21 @@ class Process(Protocol):
 
 
 class Forked:
-    """`python -m cli ARGUMENTS` in a session of its own, its output into the file descriptors given."""
+    """`python -m cli ARGUMENTS` in a session of its own, with `text` to read, its output into these descriptors."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], output: int, errors: int) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: int, errors: int, text: str = ""
+    ) -> None:
         self.args = arguments
         self.returncode: int | None = None
         self._lock = threading.Lock()
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.connect(_server.address())
         request = json.dumps([list(arguments), dict(environment)]).encode()
-        with open(os.devnull, "rb") as nothing:
-            socket.send_fds(self._line, [request], [nothing.fileno(), output, errors])
+        with open(os.memfd_create("stdin"), "w+") as given:
+            given.write(text)
+            given.seek(0)
+            socket.send_fds(self._line, [request], [given.fileno(), output, errors])
         self.pid = int(self._line.recv(64))
 
     def poll(self) -> int | None:
@@ -87,11 +91,13 @@ class Forked:
         self._line.close()
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """As subprocess.run of `python -m cli ARGUMENTS` with its output captured."""
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], seconds: float, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """As subprocess.run of `python -m cli ARGUMENTS` with this input, its output captured."""
     outputs = ["", ""]
     ends = [os.pipe(), os.pipe()]
-    process = Forked(arguments, environment, ends[0][1], ends[1][1])
+    process = Forked(arguments, environment, ends[0][1], ends[1][1], text)
 
     def read(index: int) -> None:
         with open(ends[index][0], encoding="utf-8", errors="surrogateescape") as pipe:

@@ -57,9 +57,9 @@ class Mounted:
         self.config.write_text("\n".join(parts) + self.options)
         self.config.chmod(0o600)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         """Run `mediapool ARGUMENTS` with this config."""
-        return forking.run([*arguments, "--config", str(self.config)], self._environment(), seconds=60)
+        return forking.run([*arguments, "--config", str(self.config)], self._environment(), 60, input)
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONWARNINGS": "default", **self.environment}
