@@ -1,4 +1,4 @@
-"""Media facts on a real mount: told by `explain` and an attribute, for local, remote and pinned files, looked at once."""
+"""Media facts on a real mount: by `explain` and an attribute, of local, remote and pinned files, looked at once."""
 
 import errno
 import json
