@@ -48,9 +48,7 @@ class MountContents:
                 telling = Contents(self._file)
                 asking = Contents(self._file)
             except ContentsError as error:
-                if str(error) != self._complaint:
-                    log.warning("%s Until then no media facts are known.", error)
-                self._complaint = str(error)
+                self._complain(error)
                 return False
             with self._asking_lock:
                 self._asking, self._telling, self._identity = asking, telling, self._there()
@@ -70,7 +68,7 @@ class MountContents:
         try:
             return None if self._asking is None else question(self._asking)
         except ContentsError as error:
-            log.warning("%s", error)
+            self._complain(error)
             return None
         finally:
             self._asking_lock.release()
@@ -84,7 +82,13 @@ class MountContents:
                 if self._telling is not None:
                     note(self._telling)
             except ContentsError as error:
-                log.warning("%s", error)
+                self._complain(error)
+
+    def _complain(self, error: ContentsError) -> None:
+        """Once for each cause: many ask."""
+        if str(error) != self._complaint:
+            log.warning("%s Until then no media facts are known.", error)
+        self._complaint = str(error)
 
     def close(self) -> None:
         """Close it; `open` opens it again."""
