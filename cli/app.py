@@ -23,7 +23,9 @@ from cli.hooks import Hooks, hooks
 from cli.inspecting import Inspector
 from cli.keeping import Keeper, open_names
 from cli.knowing import PoolKnowledge
+from cli.mediafacts import MediaFacts
 from cli.members import RELOAD, Members
+from cli.mountcontents import MountContents
 from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.reports import Reports
@@ -170,7 +172,6 @@ class App:
         make_branch = partial(LocalBranch, inodes=inodes, min_free=config.placement.min_free, known=files)
         branches = [make_branch(drive) for drive in self.drives]
         remote = self._remote = RemoteBranch(self.names, self.reader, self._released)
-        remote.reading = self.budget.reading
         self.budget.busy = lambda: self.reader.stats().waiting > 0
         self.placement = pool.placing(config, self.drives, PoolKnowledge(self.drives, self.names))
         union = Union(branches, remote, self.placement, Journal(self.names, "union"))
@@ -192,7 +193,10 @@ class App:
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self._open_moves(union, branches, make_branch, pins, db)
+        contents = MountContents(self.state.contents)
+        self.media = MediaFacts(contents, remote, pins, self.warmer, self.reader, self.budget, config.mount.path)
         self.about = About(union.lookup, self._placing)
+        self.about.media = self.media
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)
         self.budget.pid = lambda: self.filesystem.pid_of_caller()
         self.filesystem.copied.program = lambda: program_of(self.filesystem.pid_of_caller())
@@ -231,7 +235,7 @@ class App:
             leaving=self._leaving,
             published=lambda files: self.warmer.add((file.key, file.size) for file in files),
         )
-        self._inspector = Inspector(union, self.budget, self.config.mount.path)
+        self._inspector = Inspector(union, self.budget, self.config.mount.path, self.media)
         parts = Parts(
             self._client,
             self._store,
@@ -281,6 +285,8 @@ class App:
             self.repairs.start()
             self._closing.callback(self.repairs.stop)
         self.pinning.start()
+        self.media.start()
+        self._closing.callback(self.media.close)
         if self.client is not None:
             self.client.start()
             self._closing.callback(self.client.downloads.stop)

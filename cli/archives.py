@@ -20,7 +20,8 @@ from cli.sizes import parse_size
 from cli.state import StateFolder
 from indexer import jobs
 from indexer.archive import Build
-from indexer.contents import Contents, ContentsError
+from indexer.contents import Contents
+from indexer.contentsdb import ContentsError
 from indexer.discs import MEDIA, Medium, medium
 from indexer.gathering import KnownHashes, Left, NothingKnown, Place, Source
 from indexer.jobs import Job

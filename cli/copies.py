@@ -9,7 +9,8 @@ from cli.archives import maybe_opened
 from cli.config import Config, DriveConfig
 from cli.remotefiles import MountedRemoteFiles
 from cli.state import StateFolder
-from indexer.contents import Contents, ContentsError, Entry
+from indexer.contents import Contents, Entry
+from indexer.contentsdb import ContentsError
 from indexer.export import named
 from indexer.probable import END, osdb
 from indexer.volumes import ArchiveError

@@ -8,7 +8,8 @@ from pathlib import Path
 import ffmpeg
 
 from indexer.hashing import hash_file
-from indexer.media import NotMedia, ProbeTrouble, probe
+from indexer.media import probe
+from indexer.verdicts import NotMedia, ProbeTrouble
 
 _MIB = 1 << 20
 # Name and capacity in bytes of each sample drive.

@@ -12,6 +12,8 @@ from cli.indexing import (
     INTERRUPTED,
     bytes_of,
     contents_of,
+    exclude_option,
+    excluded_by,
     interruptible,
     min_size_option,
     shown,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("trees", metavar="TREE...", nargs=-1, required=True)
 @min_size_option
+@exclude_option
 @click.option("--bytes", "by_bytes", is_flag=True, help="Compare the files of each group byte by byte as well.")
 @click.option("--hard-links", is_flag=True, help="Show other names of the same file, which take no room, too.")
 @click.option("--folders", is_flag=True, help="Say which folders are wholly contained in another one.")
@@ -46,8 +49,8 @@ if TYPE_CHECKING:
 @state_option
 @json_option
 def duplicates(
-    trees: tuple[str, ...], min_size: str, by_bytes: bool, hard_links: bool, folders: bool, remote: bool,
-    config_file: Path | None, state_folder: Path | None, as_json: bool,
+    trees: tuple[str, ...], min_size: str, patterns: tuple[str, ...], by_bytes: bool, hard_links: bool,
+    folders: bool, remote: bool, config_file: Path | None, state_folder: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find files with the same content below each TREE. Reads no more than it has to; changes nothing.
 
@@ -61,7 +64,7 @@ def duplicates(
     chosen = trees_of(trees)
     tell = shown_progress()
     with uncollected(), contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
-        found = find(chosen, stop=stop)
+        found = find(chosen, stop=stop, excluded=excluded_by(patterns, chosen))
         search = Search(contents, chosen, stop=stop, progressed=tell)
         result = search.run(found.files, bytes_of(min_size))
         groups = [*_proven(result.groups)] if by_bytes and result.whole else result.groups

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from cli.exitcodes import Exit
 from cli.indexing import (
     INTERRUPTED,
     contents_of,
+    exclude_option,
     interruptible,
     refuse_mount,
     shown,
@@ -20,6 +21,7 @@ from cli.indexing import (
     tell_problems,
     trees_of,
 )
+from cli.looking import look_at_media, plain_looked, tell_media
 from cli.options import config_option, load
 from cli.output import (
     fail,
@@ -33,6 +35,10 @@ from cli.output import (
     warn,
 )
 from cli.sort_cmd import sort
+
+if TYPE_CHECKING:
+    from indexer.crawling import Crawled
+    from indexer.probing import Looked
 
 
 @click.group()
@@ -52,17 +58,21 @@ def status(config_file: Path | None, state_folder: Path | None, as_json: bool) -
       mediapool index status
     """
     with contents_of(state_of(config_file, state_folder)) as contents:
-        totals, trees = contents.totals(), contents.trees()
+        totals, media, trees = contents.totals(), contents.media.totals(), contents.trees()
     if as_json:
         from indexer.export import named
 
         crawled = [{**named(one.path), "crawled": one.crawled_ns / 1e9, "files": one.files, "bytes": one.bytes}
                    for one in trees]  # fmt: skip
-        print_json({**totals._asdict(), "trees": crawled})
+        print_json({**totals._asdict(), "media": media._asdict(), "trees": crawled})
         return
     say(
         f"{totals.files} files, {human_size(totals.bytes)}; "
         f"of {totals.hashed}, {human_size(totals.hashed_bytes)}, the content is known."
+    )
+    say(
+        f"Media facts of {media.known} contents and {media.remote_known} remote files; "
+        f"{media.failed + media.remote_failed} were looked at in vain, {media.to_do} are to be looked at."
     )
     rows = [
         (os.fsdecode(one.path), one.files, human_size(one.bytes), human_time(one.crawled_ns / 1e9)) for one in trees
@@ -76,14 +86,17 @@ def status(config_file: Path | None, state_folder: Path | None, as_json: bool) -
 @click.option("--max-age", metavar="DURATION", help="Believe trees that were crawled less than this ago, as in 120d.")
 @click.option("--sample", type=click.FloatRange(0, 100), default=1.0, show_default=True, metavar="PERCENT",
               help="Files of each burned archive volume to read again.")  # fmt: skip
+@click.option("--media", type=click.Choice(["new", "again", "off"]), default="new", show_default=True,
+              help="Which films and music to look at: new ones, failed ones again, or none.")  # fmt: skip
+@exclude_option
 @config_option
 @state_option
 @json_option
 def crawl(
-    trees: tuple[str, ...], max_age: str | None, sample: float, config_file: Path | None, state_folder: Path | None,
-    as_json: bool,
+    trees: tuple[str, ...], max_age: str | None, sample: float, media: str, patterns: tuple[str, ...],
+    config_file: Path | None, state_folder: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Read what is new or changed below each TREE, or on all drives, and keep its hashes in the catalog.
+    """Read what is new or changed below each TREE, or on all drives; keep its hashes and media facts in the catalog.
 
     \b
     Example:
@@ -91,6 +104,7 @@ def crawl(
     """
     from cli.sizes import parse_duration
     from indexer.crawling import Crawler
+    from indexer.excluding import Excluded
 
     try:
         age = None if max_age is None else parse_duration(max_age)
@@ -100,14 +114,14 @@ def crawl(
     if trees and state_folder is None:
         refuse_mount(config_file, chosen)
     with contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
-        done = Crawler(contents, stop=stop, progressed=shown_progress(), sample=sample / 100).run(chosen, max_age=age)
+        work = Crawler(contents, stop=stop, progressed=shown_progress(), sample=sample / 100,
+                       excluded=Excluded(patterns, chosen))  # fmt: skip
+        done = work.run(chosen, max_age=age)
+        looked = None if stop.is_set() else look_at_media(contents, chosen, media, stop)
+        whole = not stop.is_set()
     progress("")
     if as_json:
-        from indexer.export import named
-
-        lists = {"skipped": [named(one) for one in done.skipped], "damaged": [named(one) for one in done.damaged],
-                 "problems": [{**named(one.path), "reason": one.reason} for one in done.problems]}  # fmt: skip
-        print_json({**done._asdict(), **lists})
+        _print_crawled(done._replace(whole=whole), looked)
     else:
         for tree in done.skipped:
             say(f"{shown(tree)}: crawled less than {max_age} ago, left as it is known.")
@@ -118,10 +132,20 @@ def crawl(
     tell_problems(done.problems)
     for path in done.damaged:
         warn(f"{shown(path)} reads differently than before although nobody changed it: damaged?")
-    if not done.whole:
+    if looked is not None:
+        tell_media(looked, as_json)
+    if not whole:
         fail(INTERRUPTED)
     if done.damaged or done.problems:
         raise SystemExit(Exit.FAILED)
+
+
+def _print_crawled(done: "Crawled", looked: "Looked | None") -> None:
+    from indexer.export import named
+
+    lists = {"skipped": [named(one) for one in done.skipped], "damaged": [named(one) for one in done.damaged],
+             "problems": [{**named(one.path), "reason": one.reason} for one in done.problems]}  # fmt: skip
+    print_json({**done._asdict(), **lists, "media": None if looked is None else plain_looked(looked)})
 
 
 def _drives(config_file: Path | None) -> list[str]:
@@ -153,17 +177,18 @@ def _drives(config_file: Path | None) -> list[str]:
 @config_option
 @state_option
 def export(trees: tuple[str, ...], form: Any, config_file: Path | None, state_folder: Path | None) -> None:
-    """Print what the catalog knows of all files, or of those below each TREE.
+    """Print what the catalog knows of all files, remote ones as well, or of those below each TREE.
 
     \b
     Example:
       mediapool index export --format csv > files.csv
     """
-    from indexer.export import exported
+    from indexer.export import Row, exported
 
     with contents_of(state_of(config_file, state_folder)) as contents:
         below: list[bytes | None] = [os.fsencode(os.path.realpath(tree)) for tree in trees] or [None]
-        for line in exported((entry for one in below for entry in contents.files(one)), form):
+        rows = (Row(entry, media) for one in below for entry, media in contents.files_and_media(one))
+        for line in exported(rows, form, () if trees else contents.media.remotes()):
             print(line)
 
 

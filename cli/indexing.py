@@ -19,7 +19,8 @@ from cli.exitcodes import Exit
 from cli.options import load
 from cli.output import fail, human_size, printable, progress, warn
 from cli.state import StateFolder
-from indexer.contents import Contents, ContentsError
+from indexer.contents import Contents
+from indexer.contentsdb import ContentsError
 from indexer.finding import TreeError, is_below, roots
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ _SHOWN = 20
 INTERRUPTED = "Interrupted; repeat the command to go on where it was."
 
 min_size_option = click.option("--min-size", default="1", metavar="SIZE", help="Leave out files that are smaller (1).")
+exclude_option = click.option(
+    "--exclude", "patterns", multiple=True, metavar="PATTERN",
+    help="Leave out files and folders of this name, as in '*.nfo', or path below TREE; repeatable.",
+)  # fmt: skip
 state_option = click.option(
     "--state",
     "state_folder",
@@ -73,6 +78,15 @@ def trees_of(trees: Sequence[str]) -> list[bytes]:
         return roots(trees)
     except TreeError as error:
         fail(str(error), code=Exit.USAGE)
+
+
+def excluded_by(patterns: Sequence[str], trees: Sequence[bytes]) -> "Callable[[bytes], bool] | None":
+    """What --exclude leaves out, for `indexer.finding.find`; None where nothing is."""
+    if not patterns:
+        return None
+    from indexer.excluding import Excluded
+
+    return Excluded(patterns, trees).itself
 
 
 def refuse_mount(config_file: Path | None, trees: Sequence[bytes]) -> None:

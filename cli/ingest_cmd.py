@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exitcodes import Exit
-from cli.indexing import contents_of, interruptible, noting, shown, shown_progress, state_of, state_option, trees_of
+from cli.indexing import (
+    contents_of,
+    exclude_option,
+    excluded_by,
+    interruptible,
+    noting,
+    shown,
+    shown_progress,
+    state_of,
+    state_option,
+    trees_of,
+)
 from cli.options import config_option, load
 from cli.output import confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
 from cli.sizes import parse_duration
@@ -31,14 +42,15 @@ if TYPE_CHECKING:
 @click.option("--duplicates", metavar="FOLDER", help='Where known content goes; default: "duplicates" beside TREE.')
 @click.option("--settle", default="5s", show_default=True, metavar="DURATION",
               help="Leave files that changed less than this ago.")  # fmt: skip
+@exclude_option
 @config_option
 @state_option
 @dry_run_option
 @yes_option
 @json_option
 def ingest(
-    folder: str, target: str, pattern: str, duplicates: str | None, settle: str, config_file: Path | None,
-    state_folder: Path | None, dry_run: bool, yes: bool, as_json: bool,
+    folder: str, target: str, pattern: str, duplicates: str | None, settle: str, patterns: tuple[str, ...],
+    config_file: Path | None, state_folder: Path | None, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Move the files below DIR to TREE, named by when they were taken, sidecars with their files.
 
@@ -67,7 +79,8 @@ def ingest(
         except PatternError as error:
             fail(f"--pattern: {error}", code=Exit.USAGE)
         there = find([to], stop=stop).files if os.path.isdir(to) else []
-        items, kept = work.plan(find([source], stop=stop, left_out=lambda path: path == aside).files, there)
+        found = find([source], stop=stop, left_out=lambda path: path == aside, excluded=excluded_by(patterns, [source]))
+        items, kept = work.plan(found.files, there)
         progress("")
         if stop.is_set():
             fail("Interrupted; nothing was moved.")

@@ -4,8 +4,13 @@ import os
 import threading
 from pathlib import Path
 
-from indexer import media
+from cli.mediafacts import MediaFacts
+from indexer.media import probe
+from indexer.mediafacts import text_of
+from indexer.mediatable import Probed
+from indexer.verdicts import NotMedia, ProbeTrouble
 from vfs.budget import PROBE, DailyBudget
+from vfs.library import Key
 from vfs.union import Union
 from vfs.warming import HEAD
 
@@ -14,10 +19,10 @@ _PIECE = 1 << 18
 
 
 class Inspector:
-    """As `debrid.downloads.ports.Inspector`. What it reads is warm for those who come next."""
+    """As `debrid.downloads.ports.Inspector`. What it reads is warm for those who come next, and what it learns kept."""
 
-    def __init__(self, union: Union, budget: DailyBudget, mount: Path) -> None:
-        self._union, self._budget, self._mount = union, budget, mount
+    def __init__(self, union: Union, budget: DailyBudget, mount: Path, media: MediaFacts) -> None:
+        self._union, self._budget, self._mount, self._media = union, budget, mount, media
         self._cancel = threading.Event()
 
     def close(self) -> None:
@@ -29,26 +34,31 @@ class Inspector:
         size = self._union.stat(path).size
         if not size:
             return "it is empty" if kind == "video" else None
-        self._read(path, size)
-        return self._probed(path) if kind == "video" else None
+        key = self._read(path, size)
+        with self._media.alone_with(key):
+            return self._probed(path, key, size) if kind == "video" else None
 
-    def _read(self, path: str, size: int) -> None:
+    def _read(self, path: str, size: int) -> Key | None:
+        """Head and tail, so that they are warm; which content it is, None if it is local."""
         with self._budget.as_work(PROBE):
             handle = self._union.open(path, os.O_RDONLY)
             try:
                 for start in sorted({0, max(0, size - HEAD)}):
                     for offset in range(start, min(start + HEAD, size), _PIECE):
                         handle.read(min(_PIECE, size - offset), offset)
+                return handle.content
             finally:
                 handle.close()
 
-    def _probed(self, path: str) -> str | None:
+    def _probed(self, path: str, key: Key | None, size: int) -> str | None:
         # By the kernel, as the importer will.
         whole = os.fsencode(self._mount) + b"/" + os.fsencode(path)
         try:
-            media.probe(whole, seconds=_SECONDS, cancel=self._cancel)
-        except media.NotMedia as reason:
-            return str(reason)
-        except media.ProbeTrouble as trouble:
+            facts = probe(whole, seconds=_SECONDS, cancel=self._cancel)
+        except NotMedia as verdict:
+            self._media.learned(key, size, Probed(None, verdict.reason))
+            return verdict.reason
+        except ProbeTrouble as trouble:
             raise OSError(f"{path} cannot be looked at: {trouble}") from None
+        self._media.learned(key, size, Probed(text_of(facts), None))
         return None

@@ -12,6 +12,8 @@ from cli.indexing import (
     INTERRUPTED,
     bytes_of,
     contents_of,
+    exclude_option,
+    excluded_by,
     interruptible,
     min_size_option,
     noting,
@@ -46,14 +48,15 @@ if TYPE_CHECKING:
 @click.option("--master", "masters", multiple=True, metavar="TREE", help="A tree nothing is moved out of; repeatable.")
 @click.option("--to", "target", required=True, metavar="FOLDER", help="Where duplicates go, with their folders.")
 @min_size_option
+@exclude_option
 @config_option
 @state_option
 @dry_run_option
 @yes_option
 @json_option
 def sort(
-    trees: tuple[str, ...], masters: tuple[str, ...], target: str, min_size: str, config_file: Path | None,
-    state_folder: Path | None, dry_run: bool, yes: bool, as_json: bool,
+    trees: tuple[str, ...], masters: tuple[str, ...], target: str, min_size: str, patterns: tuple[str, ...],
+    config_file: Path | None, state_folder: Path | None, dry_run: bool, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Move duplicates out of each TREE to a folder. Never deletes, overwrites or moves the last copy.
 
@@ -77,7 +80,8 @@ def sort(
     state = state_of(config_file, state_folder)
     everything = trees_of([os.fsdecode(one) for one in (*kept, *sorted_trees)])
     with contents_of(state) as contents, interruptible() as stop:
-        found = find(everything, stop=stop, left_out=lambda path: path == to)
+        excluded = excluded_by(patterns, everything)
+        found = find(everything, stop=stop, left_out=lambda path: path == to, excluded=excluded)
         result = Search(contents, everything, stop=stop, progressed=shown_progress()).run(
             found.files, bytes_of(min_size)
         )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from indexer.contents import Contents, CrawledTree, Entry
 from indexer.duplicates import Progress
+from indexer.excluding import Excluded
 from indexer.finding import Found, TreeError, Unreadable, find, is_below
 from indexer.markers import folder_of, sealed
 from indexer.reading import Read, Readers
@@ -56,13 +57,18 @@ class Crawler:
         progressed: Callable[[Progress], None] | None = None,
         readers: int | None = None,
         sample: float = SAMPLE,
+        excluded: Excluded | None = None,
     ) -> None:
-        """`sample`: share of a sealed volume that is read again, 0..1. `readers`: threads for each device."""
+        """`sample`: share of a sealed volume that is read again, 0..1. `readers`: threads for each device.
+
+        What is `excluded` is not looked at, and what is known of it stays known.
+        """
         self._contents = contents
         self._stop = stop or threading.Event()
         self._progressed = progressed
         self._readers = Readers(self._stop, readers)
         self._sample = sample
+        self._excluded = excluded or Excluded((), ())
         self._kept: list[Entry] = []
         self._stored = time.monotonic()
         self._damaged: list[bytes] = []
@@ -80,7 +86,9 @@ class Crawler:
             if tree in skipped or self._stop.is_set():
                 continue
             began, own = time.time_ns(), os.stat(tree)
-            found = find([tree], stop=self._stop, told=self._told)
+            found = find(
+                [tree], stop=self._stop, told=self._told, excluded=self._excluded.itself if self._excluded else None
+            )
             self._refuse_vanished(tree, own, found.files)
             files += len(found.files)
             size += sum(one.size for one in found.files)
@@ -242,7 +250,7 @@ class Crawler:
 
     def _forget(self, rows: Mapping[bytes, Entry], files: Iterable[Found], unreadable: Sequence[Unreadable]) -> None:
         there = {found.path for found in files}
-        absent = [path for path in rows if path not in there]
+        absent = [path for path in rows if path not in there and not self._excluded.covers(path)]
         gone = [path for path in absent if not any(is_below(path, one.path) for one in unreadable)]
         bare: dict[bytes, int | None] = {}
         gone = [path for path in gone if _bare_device(os.path.dirname(path), bare) in (None, rows[path].dev)]

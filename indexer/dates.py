@@ -15,16 +15,15 @@ from typing import Literal, NamedTuple
 
 import exifread
 
-from indexer.media import NotMedia, ProbeTrouble, probe
+from indexer.likely import SUFFIXES
+from indexer.media import probe
+from indexer.verdicts import NotMedia, ProbeTrouble
 
 Source = Literal["exif", "container", "name", "mtime"]
 
 _IMAGES = frozenset(
     b".jpg .jpeg .jpe .tif .tiff .heic .heif .avif .png .webp .jxl "
     b".dng .nef .cr2 .cr3 .arw .orf .rw2 .raf .pef .srw".split()
-)
-_FILMS = frozenset(
-    b".mp4 .mov .m4v .3gp .3g2 .avi .mkv .webm .mts .m2ts .ts .mpg .mpeg .wmv .mp3 .m4a .flac .wav .ogg .opus".split()
 )
 # DateTimeOriginal is when the shutter opened, Digitized the same for cameras; Image DateTime changes with editing.
 _TAGS = ("EXIF DateTimeOriginal", "EXIF DateTimeDigitized", "Image DateTime")
@@ -54,7 +53,7 @@ def taken(path: bytes, mtime_ns: int, container: Container | None = None) -> Tak
     when = None
     if suffix in _IMAGES and (when := by_exif(path)) is not None:
         return Taken(when, "exif")
-    if suffix in _FILMS and (when := from_container((container or _created)(path))) is not None:
+    if suffix in SUFFIXES and (when := from_container((container or _created)(path))) is not None:
         return Taken(when, "container")
     if (when := by_name(os.path.basename(path))) is not None:
         return Taken(when, "name")

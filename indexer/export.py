@@ -8,9 +8,10 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from io import StringIO
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from indexer.contents import Entry
+from indexer.mediatable import Media, RemoteContent
 
 Format = Literal["json", "csv", "mediastruct"]
 
@@ -23,39 +24,80 @@ def named(path: bytes) -> dict[str, str]:
         return {"path": path.decode(errors="replace"), "path_b64": base64.b64encode(path).decode()}
 
 
-def exported(entries: Iterable[Entry], form: Format) -> Iterator[str]:
-    """The lines of an export of `entries`; all of them together are the file."""
-    writers = {"json": _json, "csv": _csv, "mediastruct": _mediastruct}
-    return writers[form](entries)
+class Row(NamedTuple):
+    """A local file, and what is known of its content."""
+
+    entry: Entry
+    media: Media
 
 
-def _json(entries: Iterable[Entry]) -> Iterator[str]:
+def exported(rows: Iterable[Row], form: Format, remotes: Iterable[RemoteContent] = ()) -> Iterator[str]:
+    """The lines of an export of local and then of remote files; all of them together are the file.
+
+    Programs that read the index of mediastruct expect paths, so remote files are not in that.
+    """
+    if form == "mediastruct":
+        return _mediastruct(row.entry for row in rows)
+    fields = _all_fields(rows, remotes)
+    return _json(fields) if form == "json" else _csv(fields)
+
+
+def _all_fields(rows: Iterable[Row], remotes: Iterable[RemoteContent]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield _fields(row)
+    for remote in remotes:
+        yield _remote_fields(remote)
+
+
+def _json(fields: Iterable[dict[str, Any]]) -> Iterator[str]:
     """An array, one object a line."""
     yield "["
     before = ""
-    for entry in entries:
-        yield before + json.dumps(_fields(entry))
+    for one in fields:
+        media = one["media"]
+        yield before + json.dumps({**one, "media": None if media is None else json.loads(media)})
         before = ","
     yield "]"
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
+def _fields(row: Row) -> dict[str, Any]:
+    entry, media = row
     return {
         **named(entry.path),
         "size": entry.size,
         "xxh3_128": entry.hash.hex() if entry.hash else None,
         "mtime_ns": entry.mtime_ns,
+        "ctime_ns": entry.ctime_ns,
         "device": entry.dev,
         "inode": entry.ino % (1 << 64),
         "links": entry.nlink,
+        "taken": media.taken,
+        "taken_by": media.source,
+        "media": media.facts,
+        "media_problem": media.problem,
     }
 
 
-def _csv(entries: Iterable[Entry]) -> Iterator[str]:
-    columns = ("path", "path_b64", "size", "xxh3_128", "mtime_ns", "device", "inode", "links")
+def _remote_fields(remote: RemoteContent) -> dict[str, Any]:
+    provider, kind, ident, part = remote.key
+    return {
+        "provider": provider,
+        "kind": kind,
+        "id": ident,
+        "part": part,
+        "size": remote.size,
+        "osdb": remote.osdb.hex() if remote.osdb else None,
+        "media": remote.facts,
+        "media_problem": remote.problem,
+    }
+
+
+def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """One line for each; media facts are JSON in their column. What does not apply is empty."""
+    columns = ("path", "path_b64", "size", "xxh3_128", "mtime_ns", "ctime_ns", "device", "inode", "links", "taken",
+               "taken_by", "provider", "kind", "id", "part", "osdb", "media", "media_problem")  # fmt: skip
     yield _csv_line(columns)
-    for entry in entries:
-        fields = _fields(entry)
+    for fields in rows:
         yield _csv_line([fields.get(column) for column in columns])
 
 

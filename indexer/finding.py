@@ -72,12 +72,15 @@ def find(
     stop: threading.Event | None = None,
     told: Callable[[int], None] | None = None,
     left_out: Callable[[bytes], bool] | None = None,
+    excluded: Callable[[bytes], bool] | None = None,
 ) -> Finding:
-    """All regular files below the real paths `trees`; `told` hears how many, `left_out` refuses directories.
+    """All regular files below the real paths `trees`; `told` hears how many.
+
+    `left_out` refuses directories, `excluded` any name.
 
     Ends early, with what was found, when `stop` is set.
     """
-    walk = _Walk(stop or threading.Event(), told, left_out)
+    walk = _Walk(stop or threading.Event(), told, left_out, excluded)
     found = Finding([], [])
     for tree in trees:
         part = walk.tree(tree)
@@ -88,11 +91,16 @@ def find(
 
 class _Walk:
     def __init__(
-        self, stop: threading.Event, told: Callable[[int], None] | None, left_out: Callable[[bytes], bool] | None
+        self,
+        stop: threading.Event,
+        told: Callable[[int], None] | None,
+        left_out: Callable[[bytes], bool] | None,
+        excluded: Callable[[bytes], bool] | None,
     ) -> None:
         self._stop = stop
         self._told = told
         self._left_out = left_out
+        self._excluded = excluded
         self._seen: set[tuple[int, int]] = set()
         self._count = 0
 
@@ -145,6 +153,8 @@ class _Walk:
         before = len(files)
         with os.scandir(folder) as entries:
             for entry in entries:
+                if self._excluded and self._excluded(entry.path):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name != _OWN and not (self._left_out and self._left_out(entry.path)):
                         folders.append(entry.path)

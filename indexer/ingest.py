@@ -274,5 +274,5 @@ class Ingest:
         now = mover.move(item.found, item.target, item.hash)
         moved(item.found.path, now, item.hash)
         if self._contents is not None:
-            self._contents.tell_taken(item.hash, item.taken.when.isoformat(), item.taken.source)
+            self._contents.media.tell_taken(item.hash, item.taken.when.isoformat(), item.taken.source)
         return now

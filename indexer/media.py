@@ -20,17 +20,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from indexer.verdicts import NotMedia, ProbeFailed, ProbeTrouble
+from indexer.wholeness import refuse_cut, refuse_other_kinds
+
 Kind = Literal["video", "audio", "subtitle", "attachment", "data"]
 Hdr = Literal["Dolby Vision", "HDR10", "HLG"]
 _TRANSFERS: dict[str, Hdr] = {"smpte2084": "HDR10", "arib-std-b67": "HLG"}
 
-# Bytes of the end that must not all be zero, and of an mp4's index in which encryption shows; and parts of a file
-# looked at before its length is taken as right: fragmented ones have thousands.
-_PIECE, _PARTS = 1 << 16, 64
 _NULL, _PIPE = subprocess.DEVNULL, subprocess.PIPE
-# What ASF (wmv, wma) begins with, and its file properties.
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 # How far before the claimed end sound may stop; and from where on it is asked for. Seconds.
 _EARLY, _LAST = 5.0, 10.0
 _TICK = 0.1  # seconds between the looks of a waiting probe whether it is to stop
@@ -53,20 +50,6 @@ _TROUBLES = (
     errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ESTALE, errno.ENOMEM,
     errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ENODEV, errno.EINTR,
 )  # fmt: skip
-
-
-class _Reason(Exception):
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class NotMedia(_Reason):
-    """The file is not what it should be; `reason` says why, for people."""
-
-
-class ProbeTrouble(_Reason):
-    """Nothing was learned of the file: no ffprobe, no answer in time, or it cannot be read now, by `reason`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +111,14 @@ def probe(path: bytes, *, seconds: float, cancel: threading.Event | None = None)
         raise ProbeTrouble(f"it cannot be read: {error.strerror or error}") from error
 
 
+def glance(path: bytes, *, most: int, seconds: float, cancel: threading.Event | None = None) -> MediaFacts:
+    """As `probe`, of a file of which only the ends may be read: nothing is said on whether all of it is there.
+
+    `most`: bytes of packets that ffprobe looks at, beside the headers.
+    """
+    return _Run(path, time.monotonic() + seconds, cancel or threading.Event(), ("-probesize", str(most))).facts()
+
+
 def _verdict(run: "_Run") -> MediaFacts:
     with _opened(run.path) as fd:
         try:
@@ -135,10 +126,10 @@ def _verdict(run: "_Run") -> MediaFacts:
         except NotMedia:
             # ffprobe calls a file broken also when a read failed on the way: only what it says twice, of a
             # file that can be read, is a verdict.
-            _refuse_other_kinds(fd)
-            _refuse_cut(fd, run)
+            refuse_other_kinds(fd)
+            refuse_cut(fd, run.check)
             facts = run.facts()
-        _refuse_cut(fd, run)
+        refuse_cut(fd, run.check)
     if facts.container in _CLAIMING and facts.seconds and facts.seconds > _LAST:
         run.refuse_early_end(facts)
     return facts
@@ -160,8 +151,9 @@ def _opened(path: bytes) -> Iterator[int]:
 class _Run:
     """One probe under way: runs ffprobe, more than once, within one deadline."""
 
-    def __init__(self, path: bytes, deadline: float, cancel: threading.Event) -> None:
+    def __init__(self, path: bytes, deadline: float, cancel: threading.Event, options: tuple[str, ...] = ()) -> None:
         self.path = path
+        self._options = options
         self._deadline = deadline
         self._cancel = cancel
 
@@ -170,7 +162,7 @@ class _Run:
         if self._cancel.is_set():
             raise ProbeTrouble("it was interrupted")
         if time.monotonic() >= self._deadline:
-            raise ProbeTrouble("ffprobe gave no answer in time")
+            raise ProbeFailed("ffprobe gave no answer in time")
 
     def facts(self) -> MediaFacts:
         """What ffprobe says of the whole; NotMedia, ProbeTrouble."""
@@ -194,7 +186,7 @@ class _Run:
     def _asked(self, *arguments: str) -> dict[str, Any]:
         self.check()
         # "file:" lets a name begin or look like anything.
-        command: list[str | bytes] = [*_FFPROBE, *arguments, b"file:" + self.path]
+        command: list[str | bytes] = [*_FFPROBE, *self._options, *arguments, b"file:" + self.path]
         try:
             process = subprocess.Popen(command, stdin=_NULL, stdout=_PIPE, stderr=_PIPE)
         except FileNotFoundError:
@@ -208,7 +200,7 @@ class _Run:
         if _is_trouble(said):
             raise ProbeTrouble(f"it cannot be read: {_last_line(said)}")
         if process.returncode < 0:
-            raise ProbeTrouble(f"ffprobe was ended by signal {-process.returncode}")
+            raise ProbeFailed(f"ffprobe was ended by signal {-process.returncode}")
         if process.returncode:
             raise NotMedia(_words(said))
         if "DRM protected" in said:
@@ -289,112 +281,3 @@ def _number(text: object) -> float:
     with contextlib.suppress(ValueError):
         return float(str(text))
     return 0.0
-
-
-def _refuse_other_kinds(fd: int) -> None:
-    """NotMedia for what fakes are made of. Layouts as in APPNOTE.TXT (zip), technote.txt (rar), 7zFormat.txt."""
-    head = os.pread(fd, 64, 0)
-    for magic, name in ((b"PK\x03\x04", "ZIP"), (b"Rar!\x1a\x07", "RAR"), (b"7z\xbc\xaf\x27\x1c", "7z")):
-        if head.startswith(magic):
-            lock = " with a password" if _has_password(head) else ""
-            raise NotMedia(f"it is a {name} archive{lock}, not a film or music")
-    if head.startswith((b"MZ", b"\x7fELF")):
-        raise NotMedia("it is a program, not a film or music")
-
-
-def _has_password(head: bytes) -> bool:
-    if head.startswith(b"PK"):
-        return bool(head[6] & 1)
-    if head.startswith(b"Rar!\x1a\x07\x01\x00"):
-        # After the checksum: size and type of the first header, one byte each for such small numbers.
-        return head[13] == 4
-    if head.startswith(b"Rar!\x1a\x07\x00") and len(head) > 26:
-        # Either all headers are encrypted (main header), or the first file is.
-        return bool(head[10] & 0x80) or (head[22] == 0x74 and bool(head[23] & 4))
-    return False
-
-
-def _refuse_cut(fd: int, run: _Run) -> None:
-    """NotMedia if the file is shorter than its own header says, or its end was never written. OSError."""
-    size = os.fstat(fd).st_size
-    head = os.pread(fd, 256, 0)
-    claimed = 0
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        claimed = _matroska_end(head)
-    elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-        claimed = _mp4_end(fd, size, run)
-    elif head[:4] in (b"RIFF", b"RIFX") and head[8:12] in (b"AVI ", b"WAVE"):
-        claimed = _riff_end(fd, size)
-    elif head.startswith(_ASF):
-        claimed = _asf_size(os.pread(fd, _PIECE, 0))
-    if claimed > size:
-        raise NotMedia(f"it is cut off: it has {size} of the {claimed} bytes that its header claims")
-    run.check()
-    if size > 4 * _PIECE and not any(os.pread(fd, _PIECE, size - _PIECE)):
-        raise NotMedia("it is cut off: its end is empty")
-
-
-def _matroska_end(head: bytes) -> int:
-    """Where the segment ends by its header, in bytes; 0 if that is not said (RFC 8794, RFC 9559)."""
-    length, width = _vint(head, 4)
-    at = 4 + width + length
-    if head[at : at + 4] != b"\x18\x53\x80\x67":
-        return 0
-    length, width = _vint(head, at + 4)
-    return at + 4 + width + length if width and length != (1 << (7 * width)) - 1 else 0
-
-
-def _vint(data: bytes, at: int) -> tuple[int, int]:
-    """An EBML number and how many bytes it takes; (0, 0) where there is none."""
-    first = data[at] if at < len(data) else 0
-    width = 9 - first.bit_length()
-    if not first or at + width > len(data):
-        return 0, 0
-    return int.from_bytes(data[at : at + width], "big") & ((1 << (7 * width)) - 1), width
-
-
-def _mp4_end(fd: int, size: int, run: _Run) -> int:
-    """Where the last box that is looked at ends, in bytes (ISO/IEC 14496-12); NotMedia if it is encrypted."""
-    at = 0
-    for _ in range(_PARTS):
-        run.check()
-        head = os.pread(fd, 16, at)
-        if len(head) < 8 or not head[4:8].isalnum():
-            break
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if head[4:8] == b"moov":
-            _refuse_encrypted(os.pread(fd, min(length, _PIECE), at))
-        if length < 8:  # it goes on to the end of the file
-            return size
-        at += length
-    return at
-
-
-def _asf_size(head: bytes) -> int:
-    """The file size in the file properties, which a broadcast leaves open (flag 1), in bytes (ASF 01.20.03, 3.2)."""
-    at = head.find(_ASF_PROPERTIES)
-    if at < 0 or len(head) < at + 92 or head[at + 88] & 1:
-        return 0
-    return int.from_bytes(head[at + 40 : at + 48], "little")
-
-
-def _refuse_encrypted(index: bytes) -> None:
-    # ffprobe shows the codec below the encryption as if there were none.
-    if b"sinf" in index and (b"encv" in index or b"enca" in index):
-        raise NotMedia("it is encrypted (DRM)")
-
-
-def _riff_end(fd: int, size: int) -> int:
-    """Where the last of the RIFF chunks that follow one another ends, in bytes; large AVI files have several."""
-    at = 0
-    for _ in range(_PARTS):
-        head = os.pread(fd, 8, at)
-        length = int.from_bytes(head[4:8], "little")
-        # What is written to a pipe says 0 or the largest number.
-        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF) or at >= size:
-            break
-        at += 8 + length
-    # Some writers count the header twice.
-    return at - 8

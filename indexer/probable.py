@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from indexer.contents import Contents, RemoteKey
+from indexer.contents import Contents
 from indexer.finding import Found, Unreadable
+from indexer.mediatable import RemoteKey
 from indexer.reading import open_unnoticed
 
 # Bytes at each end; smaller files than both together have no such hash.

@@ -1,31 +1,28 @@
 """Reading many files at once: their ends, or all of them, hashed; each device by as many readers as it likes.
 
-Files are read in the order of their inode numbers, in big pieces into buffers that are used again; reading and
-hashing both let other threads run. A file that changes meanwhile is a problem and not a result.
+Files are read in big pieces into buffers that are used again; reading and hashing both let other threads run. A file
+that changes meanwhile is a problem and not a result.
 """
 
 import contextlib
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 from xxhash import xxh3_128
 
 from indexer.contents import Entry, is_settled
-from indexer.devices import READERS, kind_of
+from indexer.devices import READERS
 from indexer.finding import Found
 from indexer.hashing import Changed, hash_all, new_buffer
+from indexer.likely import HEAD, by_head
+from indexer.perdevice import PerDevice
 
 # Bytes at each end of a file that are looked at first. Files up to SMALL are read whole at once instead.
 END = 16 << 10
 SMALL = 128 << 10
-# Results are handed over by so many, or after so many seconds, since waking somebody costs more than a small file.
-_BATCH = 64
-_LATEST = 0.2
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 # Looking for duplicates is no access that times should show.
 _UNNOTICED = getattr(os, "O_NOATIME", 0)
@@ -36,7 +33,7 @@ Want = Literal["ends", "whole"]
 class Read(NamedTuple):
     """What was read of a file: hash of its ends (of files over SMALL), of all its bytes, or why neither is known.
 
-    `began_ns`: when reading began; `amount`: bytes read.
+    `began_ns`: when reading began; `amount`: bytes read; `begins_as_media`: as films and music do.
     """
 
     found: Found
@@ -45,12 +42,14 @@ class Read(NamedTuple):
     began_ns: int = 0
     amount: int = 0
     problem: str | None = None
+    begins_as_media: bool = False
 
     def entry(self) -> Entry | None:
         """What the catalog may keep of it; None if a change might not show."""
         if self.problem is not None or not is_settled(self.found, self.began_ns):
             return None
-        return Entry.of(self.found, self.ends, self.hash, self.began_ns if self.hash is not None else None)
+        began = self.began_ns if self.hash is not None else None
+        return Entry.of(self.found, self.ends, self.hash, began, self.begins_as_media)
 
 
 def open_unnoticed(path: bytes, dir_fd: int | None = None) -> int:
@@ -74,7 +73,8 @@ def read_one(found: Found, want: Want, buffer: memoryview) -> Read:
             os.close(fd)
     except OSError as error:
         return Read(found, problem=error.strerror or str(error))
-    return Read(found, ends, digest, began, count)
+    # Its beginning was read last.
+    return Read(found, ends, digest, began, count, begins_as_media=by_head(bytes(buffer[: min(HEAD, found.size)])))
 
 
 def _stamp(st: os.stat_result) -> tuple[int, ...]:
@@ -101,58 +101,17 @@ class Readers:
 
     def __init__(self, stop: threading.Event | None = None, readers: int | None = None) -> None:
         """`readers`: threads for each device, else as many as its kind likes. `stop` ends reading early."""
-        self._stop = stop or threading.Event()
+        self._devices = PerDevice(stop or threading.Event(), open_unnoticed)
         self._readers = readers
 
     def read(self, files: Iterable[Found], want: Want) -> Iterator[list[Read]]:
         """Read all of `files`, each inode once; batches of results in any order. What is left at `stop` is missing."""
-        ordered = sorted(files, key=lambda found: (found.dev, found.ino))
-        results: queue.SimpleQueue[list[Read] | None] = queue.SimpleQueue()
-        running = 0
-        leave = threading.Event()
-        for dev, group in groupby(ordered, key=lambda found: found.dev):
-            work = list(group)
-            take = iter(work)
-            count = min(self._readers or READERS[kind_of(dev)], -(-len(work) // 4))
-            lock = threading.Lock()
-            for _ in range(count):
-                thread = threading.Thread(target=self._work, args=(take, lock, want, results, leave), daemon=True)
-                thread.start()
-            running += count
-        try:
-            while running:
-                batch = results.get()
-                if batch is None:
-                    running -= 1
-                else:
-                    yield batch
-        finally:
-            leave.set()
 
-    def _work(
-        self,
-        take: Iterator[Found],
-        lock: threading.Lock,
-        want: Want,
-        results: "queue.SimpleQueue[list[Read] | None]",
-        leave: threading.Event,
-    ) -> None:
-        buffer = new_buffer()
-        batch: list[Read] = []
-        last = time.monotonic()
-        try:
-            while not (leave.is_set() or self._stop.is_set()):
-                with lock:
-                    found = next(take, None)
-                if found is None:
-                    break
-                batch.append(read_one(found, want, buffer))
-                if len(batch) >= _BATCH or time.monotonic() - last > _LATEST:
-                    results.put(batch)
-                    batch, last = [], time.monotonic()
-        finally:
-            results.put(batch)
-            results.put(None)
+        def work() -> Callable[[Found], Read]:
+            buffer = new_buffer()
+            return lambda found: read_one(found, want, buffer)
+
+        return self._devices.run(files, work, lambda kind: self._readers or READERS[kind])
 
 
 def same_bytes(paths: Sequence[bytes], go_on: Callable[[int], None]) -> bool:

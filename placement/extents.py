@@ -12,6 +12,8 @@ _EXTENT = struct.Struct("=QQQQQIIII")
 _AT_ONCE = 128
 _LAST = 0x1
 _UNWRITTEN = 0x800
+# Not known, not yet allocated, or inside the inode: there is no place on the device.
+_NOWHERE = 0x2 | 0x4 | 0x200
 
 
 def runs(fd: int, size: int) -> Iterator[tuple[int, int, bool]]:
@@ -53,6 +55,14 @@ def reserved(fd: int, size: int) -> Iterator[tuple[int, int]]:
             yield start, min(end, size)
 
 
+def first_byte(fd: int) -> int | None:
+    """Where on its device the data of a file begins, in bytes; None for empty files, and where that is not told."""
+    answer = _asked(fd, 0, 1 << 62, 1)
+    if not answer or answer[0][5] & _NOWHERE:
+        return None
+    return int(answer[0][1])
+
+
 def _extents(fd: int, size: int) -> Iterator[tuple[int, int, int]]:
     """Start, end and flags of each allocated extent that begins below `size`."""
     offset = 0
@@ -66,14 +76,18 @@ def _extents(fd: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _extents_from(fd: int, offset: int, size: int) -> list[tuple[int, int, int]]:
+    return [(one[0], one[0] + one[2], one[5]) for one in _asked(fd, offset, size - offset, _AT_ONCE)]
+
+
+def _asked(fd: int, offset: int, length: int, most: int) -> list[tuple[int, ...]]:
+    """Logical and physical start, length, two reserved, and flags of extents; empty where the filesystem tells none."""
     import fcntl  # not on Windows
 
-    answer = bytearray(_REQUEST.size + _AT_ONCE * _EXTENT.size)
-    _REQUEST.pack_into(answer, 0, offset, size - offset, 0, 0, _AT_ONCE, 0)
+    answer = bytearray(_REQUEST.size + most * _EXTENT.size)
+    _REQUEST.pack_into(answer, 0, offset, length, 0, 0, most, 0)
     try:
         fcntl.ioctl(fd, _FIEMAP, answer)
     except OSError:
         return []
     count = _REQUEST.unpack_from(answer)[3]
-    extents = (_EXTENT.unpack_from(answer, _REQUEST.size + number * _EXTENT.size) for number in range(count))
-    return [(extent[0], extent[0] + extent[2], extent[5]) for extent in extents]
+    return [_EXTENT.unpack_from(answer, _REQUEST.size + number * _EXTENT.size) for number in range(count)]

@@ -1,11 +1,12 @@
-"""What mediapool knows of a path: read by `getfattr -n user.mediapool.source|drive|why` and `mediapool explain`.
+"""What mediapool knows of a path: `getfattr -n user.mediapool.source|drive|why|media` and `mediapool explain`.
 
 The attributes are answered, never stored or listed, so that copies (`cp -a`, rsync -X) do not carry them along.
 """
 
 import errno
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol
 
 from vfs.branch import Branch, error
 from vfs.local import LocalBranch
@@ -16,12 +17,39 @@ from vfs.remote import RemoteBranch
 PREFIX = "user.mediapool."
 
 
+class MediaTold(NamedTuple):
+    """What is known of a film or music: "known", with facts as a JSON object; "failed", with the reason why none.
+
+    "waiting": somebody will look at it soon; "unknown": nobody has looked, or not since it changed.
+    """
+
+    state: Literal["known", "failed", "waiting", "unknown"]
+    facts: str | None = None
+    problem: str | None = None
+
+
+class MediaKnowledge(Protocol):
+    """The catalog's media facts. Never waits for the network or for another process."""
+
+    def tell(self, copy: Copy, path: str) -> MediaTold | None:
+        """What is known of the file at `path` that this branch shows; None if it is neither film nor music."""
+        ...
+
+
+class NoMedia:
+    """Knows nothing."""
+
+    def tell(self, copy: Copy, path: str) -> MediaTold | None:
+        return None
+
+
 class About:
     """Answers questions about paths. `placing` says in words where a new file at a path would go."""
 
     def __init__(self, lookup: Lookup, placing: Callable[[str], str]) -> None:
         self._lookup = lookup
         self._placing = placing
+        self.media: MediaKnowledge = NoMedia()
 
     def xattr(self, path: str, name: str) -> bytes:
         """The value of a `user.mediapool.*` attribute; ENODATA for one that does not exist or does not apply."""
@@ -31,6 +59,9 @@ class About:
             text = answer(copies[0].branch)
         elif name == PREFIX + "why":
             text = self._why(path, copies)
+        elif name == PREFIX + "media":
+            told = self._told(path, copies[0])
+            text = told and told.facts
         else:
             text = None
         if text is None:
@@ -50,7 +81,25 @@ class About:
             "drive": _drive(shown.branch),
             "copies": [_drive(copy.branch) or _source(copy.branch) for copy in copies[1:]],
             "why": self._why(path, copies),
+            "media": self._media(path, shown),
         }
+
+    def media_of(self, path: str) -> dict[str, Any] | None:
+        """What is known of a film or music, as plain values: "state", "facts" and "problem" as in `MediaTold`.
+
+        None for anything else. A remote film that nobody has looked at is looked at soon. OSError if nothing is there.
+        """
+        return self._media(path, self._lookup.first(path))
+
+    def _media(self, path: str, shown: Copy) -> dict[str, Any] | None:
+        told = self._told(path, shown)
+        if told is None:
+            return None
+        facts = None if told.facts is None else json.loads(told.facts)
+        return {"state": told.state, "facts": facts, "problem": told.problem}
+
+    def _told(self, path: str, shown: Copy) -> MediaTold | None:
+        return None if shown.attr.is_dir else self.media.tell(shown, path)
 
     def _why(self, path: str, copies: list[Copy]) -> str:
         branch, attr = copies[0]

@@ -75,7 +75,7 @@ class DailyBudget:
         What this thread does as work (`as_work`), or a program started by ourselves, is charged to the background.
         """
         kind = getattr(self._here, "kind", "")
-        if not kind and self._is_ours(self.pid()):
+        if not kind and self.is_ours(self.pid()):
             kind = PROBE
         if kind:
             return self._charge_to(key, (self._background, kind))
@@ -103,7 +103,7 @@ class DailyBudget:
         finally:
             self._here.kind = ""
 
-    def _is_ours(self, pid: int) -> bool:
+    def is_ours(self, pid: int) -> bool:
         """Whether a process was started by this one, as ffprobe is to look at what was downloaded."""
         now = time.monotonic()
         ours, until = self._children.get(pid, (False, 0.0))

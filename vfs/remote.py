@@ -63,8 +63,8 @@ class RemoteBranch(Branch):
         self._reader = reader
         self._released = released
         self.copies: Copies = NoCopies()
-        # Told of each read of remote content, in the thread that does it; EIO, and it is not done.
-        self.reading: Callable[[Key], None] = lambda key: None
+        # Told of each read of remote content, its offset and size, in the thread that does it; EIO, and it is not done.
+        self.reading: Callable[[Key, int, int], None] = lambda key, offset, size: None
         self._lock = threading.Lock()
         self._open: OpenFiles[RemoteHandle] = OpenFiles()
         self._nodes: dict[int, RemoteFile] = {}  # those that are open

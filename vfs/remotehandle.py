@@ -140,7 +140,7 @@ class RemoteHandle(Handle):
         if begun < until and begin <= offset < end:
             raise error(errno.EIO)
         try:
-            self._branch.reading(self._node.key)
+            self._branch.reading(self._node.key, offset, size)
             return ask()
         except OSError as cause:
             if (now := time.monotonic()) > begun + _PATIENCE:

@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from vfs.budget import DailyBudget
-from vfs.chunks import TAIL, clamp
+from vfs.chunks import PIECE, TAIL, ceil, clamp
 from vfs.library import Key
 from vfs.reader import Reader
 
@@ -20,6 +20,16 @@ log = logging.getLogger(__name__)
 HEAD = TAIL
 QUEUED = 2000  # files; a listing of more than that is not what a library scan reads next
 YIELD = 0.5  # s between looks whether others still read
+
+
+def tail_of(length: int) -> int:
+    """Where the tail of a file of `length` bytes begins: on a piece, so that no more is fetched than it has."""
+    return ceil(max(0, length - TAIL), PIECE, length)
+
+
+def in_edges(offset: int, size: int, length: int) -> bool:
+    """Whether a read of `size` bytes at `offset` lies in the head and tail of a file of `length` bytes."""
+    return offset + size <= HEAD or offset >= tail_of(length) or tail_of(length) <= HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,8 @@ class Warmer:
 
     def __init__(self, reader: Reader, budget: DailyBudget) -> None:
         self._reader, self._budget = reader, budget
+        self.warmed: Callable[[Key, bool], object] = lambda key, good: None
+        """Told of each file that was warmed, or could not be (False)."""
         self._changed = threading.Condition()
         self._queue: deque[tuple[Key, int]] = deque()
         self._thread: threading.Thread | None = None
@@ -43,14 +55,20 @@ class Warmer:
         self._working = False
         self._open = True
 
-    def add(self, files: Iterable[tuple[Key, int]]) -> int:
-        """Warm these files (content, size in bytes) soon; how many were taken, fewer if the queue is full."""
+    def add(self, files: Iterable[tuple[Key, int]], first: bool = False) -> int:
+        """Warm these files (content, size in bytes) soon; how many were taken, fewer if the queue is full.
+
+        `first`: before those that wait already.
+        """
         taken = 0
         with self._changed:
             for file in files:
                 if len(self._queue) >= QUEUED or not self._open:
                     break
-                self._queue.append(file)
+                if first:
+                    self._queue.appendleft(file)
+                else:
+                    self._queue.append(file)
                 taken += 1
             if taken and self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="warming", daemon=True)
@@ -76,6 +94,7 @@ class Warmer:
     def _work(self) -> None:
         while (file := self._next()) is not None:
             good = self._warm(*file)
+            self.warmed(file[0], good)
             with self._changed:
                 self._working = False
                 self._done += good
@@ -98,7 +117,7 @@ class Warmer:
         self._budget.working(key, "warm")
         try:
             # A handle each: two reads of one handle might pass for reading on.
-            for offset in {0, max(0, size - TAIL)}:
+            for offset in {0, tail_of(size)}:
                 handle = self._reader.open(key, size)
                 try:
                     handle.read(clamp(offset, HEAD, size).size, offset)

@@ -1,6 +1,7 @@
 """`mediapool index`, `ingest` and `jobs` as people and programs use them."""
 
 import base64
+import csv
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from filming import film
 from mounting import ROOT
 from settling import content_of, settle
 
@@ -58,6 +60,38 @@ def test_crawl_status_and_export(base: Path) -> None:
         str(base / path) for path in ("dump/a.jpg", "dump/deep/c\udcff\n.jpg", "dump/own")
     }
     assert run("index", "export", "--format", "csv", "--state", base / "state").output.startswith("path,path_b64,size")
+
+
+def test_a_crawl_looks_at_media_and_tells_of_what_is_none(base: Path) -> None:
+    film(base / "media/film.mkv")
+    (base / "media/fake.mkv").write_bytes(b"PK\x03\x04" + bytes(1000))
+    settle(base)
+    off = told(base, "index", "crawl", base / "media", "--media", "off")
+    assert off["media"] is None and told(base, "index", "status")["media"]["to_do"] == 2
+    plain = run("index", "crawl", base / "media", "--state", base / "state")
+    assert plain.exit_code == 0 and "Media facts of 1 files." in plain.stdout and "ZIP archive" in plain.stderr
+    # Nothing is left to look at, so nothing is imported for it.
+    quick = (
+        "import sys; from cli.main import main\n"
+        "try: main()\nfinally: print(*(name for name in ('indexer.probing', 'indexer.media') if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", quick, "index", "crawl", base / "media", "--state", base / "state"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[1:] == [""] and done.stderr == ""
+    again = told(base, "index", "crawl", base / "media", "--media", "again")["media"]
+    assert (again["known"], again["left"]) == (0, 0) and again["failed"][0]["path"] == str(base / "media/fake.mkv")
+    counts = told(base, "index", "status")["media"]
+    assert counts == {"known": 1, "failed": 1, "to_do": 0, "remote_known": 0, "remote_failed": 0}
+    assert "Media facts of 1 contents" in run("index", "status", "--state", base / "state").output
+    exported = {path_of(one): one for one in json.loads(run("index", "export", "--state", base / "state").output)}
+    assert exported[str(base / "media/film.mkv")]["media"]["video"][0]["width"] == 320
+    assert "ZIP archive" in exported[str(base / "media/fake.mkv")]["media_problem"]
+    rows = list(
+        csv.DictReader(run("index", "export", "--format", "csv", "--state", base / "state").output.splitlines())
+    )
+    assert [json.loads(row["media"])["container"] for row in rows if row["media"]] == ["matroska,webm"]
 
 
 def test_duplicates_in_words_and_as_json(base: Path) -> None:

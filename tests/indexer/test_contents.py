@@ -14,9 +14,10 @@ from settling import settle, stopping_after
 from xxhash import xxh3_128
 
 from indexer import crawling, reading
-from indexer.contents import Contents, ContentsError, Entry, is_settled
+from indexer.contents import Contents, Entry, is_settled
+from indexer.contentsdb import ContentsError
 from indexer.crawling import Crawled, Crawler
-from indexer.export import exported, named
+from indexer.export import Row, exported, named
 from indexer.finding import Found, TreeError, roots
 from indexer.remembered import Verdict, judge
 
@@ -38,9 +39,9 @@ def test_entries_are_kept_by_the_bytes_of_their_path(tmp_path: Path) -> None:
         contents.moved(b"/ab/c", ENTRY._replace(path=b"/new"))
         assert {entry.path for entry in contents.with_hash(b"h" * 16)} == {*paths, b"/new"} - {b"/a/b", b"/ab/c"}
         assert contents.totals() == (6, 6000, 6, 6000)
-        contents.tell_taken(b"h" * 16, "2024-05-31T23:59:59", "exif")
-        assert contents.media(b"h" * 16) == ("2024-05-31T23:59:59", "exif", None)
-        assert contents.media(b"x" * 16) is None
+        contents.media.tell_taken(b"h" * 16, "2024-05-31T23:59:59", "exif")
+        assert contents.media.of(b"h" * 16) == ("2024-05-31T23:59:59", "exif", None, None)
+        assert contents.media.of(b"x" * 16) == (None,) * 4
 
 
 def test_what_is_no_catalog_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -255,16 +256,17 @@ def test_exports_hold_every_name(tree: Path, contents: Contents) -> None:
 
     crawl(contents, tree)
     entries = list(contents.files())
-    listed = json.loads("\n".join(exported(entries, "json")))
+    rows = [Row(*one) for one in contents.files_and_media()]
+    listed = json.loads("\n".join(exported(rows, "json")))
     odd = os.fsencode(tree) + b"/folder/\xff\nodd"
     assert {base64.b64decode(one["path_b64"]) if "path_b64" in one else one["path"].encode() for one in listed} == {
         entry.path for entry in entries
     }
     assert named(b"plain") == {"path": "plain"} and "path_b64" in named(odd)
     assert [one["xxh3_128"] for one in listed] == [(entry.hash or b"").hex() for entry in entries]
-    rows = list(csv.DictReader(StringIO("\n".join(exported(entries, "csv")), newline="")))
-    assert [int(row["size"]) for row in rows] == [entry.size for entry in entries]
-    struct = json.loads("\n".join(exported(entries, "mediastruct")))
+    lines = list(csv.DictReader(StringIO("\n".join(exported(rows, "csv")), newline="")))
+    assert [int(line["size"]) for line in lines] == [entry.size for entry in entries]
+    struct = json.loads("\n".join(exported(rows, "mediastruct")))
     assert struct.pop("du") == sum(entry.size for entry in entries)
     assert {one["path"] for one in struct.values()} == {os.fsdecode(entry.path) for entry in entries}
     assert {len(one["year"]) for one in struct.values()} == {4}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.media import MediaFacts, NotMedia, ProbeTrouble, probe
+from indexer.media import MediaFacts, probe
+from indexer.verdicts import NotMedia, ProbeTrouble
 
 SECONDS = 60.0
 _SOURCES = ("-f", "lavfi", "-i", "testsrc=s=320x180:d=30:r=10", "-f", "lavfi", "-i", "sine=d=30")

@@ -84,6 +84,9 @@ def test_grab_import_and_remove_by_link_and_by_move(make_mount: MakeMount, simul
     row = complete(sonarr, show)
     assert "ffprobe" not in status(tree)["today"]["programs"], "ours is known by being our child"
     folder = Path(row["content_path"])
+    # What was learned by looking at it is told at once.
+    facts = json.loads(os.getxattr(folder / "Show.S01E01.mkv", "user.mediapool.media"))
+    assert [(one["codec"], one["width"]) for one in facts["video"]] == [("mpeg4", 320)] and len(facts["audio"]) == 1
     assert not can_move(row) and row["content_path"] == f"{tree.path}/torrents/complete/tv-Sonarr/Show.S01"
     assert sorted(os.listdir(folder)) == ["Show.S01E01.mkv", "Show.S01E02.mkv"]
     before = folder.parents[2] / "incomplete/tv-Sonarr/Show.S01"

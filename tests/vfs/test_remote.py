@@ -24,7 +24,7 @@ class Slow:
 
     def handle(self) -> RemoteHandle:
         file = RemoteFile(7, 0o100644, 0, 0, (0, 0, 0), 1 << 30, ("torrent", "c0ffee", "1"))
-        branch = SimpleNamespace(reading=lambda key: None, use_twin=lambda node, handle: False)
+        branch = SimpleNamespace(reading=lambda key, offset, size: None, use_twin=lambda node, handle: False)
         return RemoteHandle(branch, file, self)  # type: ignore[arg-type]
 
 
