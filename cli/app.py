@@ -28,6 +28,7 @@ from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.reports import Reports
 from cli.state import StateFolder
+from cli.web.wiring import Web
 from debrid.budget import Allowance
 from debrid.checkup import Checkup
 from debrid.client import Client
@@ -85,6 +86,8 @@ class App:
 
     def _open(self) -> None:
         config, closing = self.config, self._closing
+        self.web = Web(self)
+        closing.callback(self.web.close)
         self.state = StateFolder(config.state.path)
         self.state.acquire()
         closing.callback(self.state.release)
@@ -137,6 +140,7 @@ class App:
             [
                 hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching)),
                 *([] if self.client is None else [self.client.blueprint()]),
+                *self.web.blueprints(),
             ],
         )
         closing.callback(self.daemon.close)
@@ -287,6 +291,7 @@ class App:
             self._closing.callback(self._inspector.close)
         self.reporter.start()
         self.moves.start()
+        self.web.start()
         mounted()
 
     def __enter__(self) -> "App":

@@ -89,6 +89,7 @@ def crawl(
     Example:
       mediapool index crawl /mnt/disk1/media --max-age 7d
     """
+    from cli.crawls import noted
     from cli.sizes import parse_duration
     from indexer.crawling import Crawler
 
@@ -99,8 +100,9 @@ def crawl(
     chosen = trees_of(trees or _drives(config_file))
     if trees and state_folder is None:
         refuse_mount(config_file, chosen)
-    with contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
-        done = Crawler(contents, stop=stop, progressed=shown_progress(), sample=sample / 100).run(chosen, max_age=age)
+    state = state_of(config_file, state_folder)
+    with contents_of(state) as contents, interruptible() as stop, noted(state.crawl, shown_progress()) as tell:
+        done = Crawler(contents, stop=stop, progressed=tell, sample=sample / 100).run(chosen, max_age=age)
     progress("")
     if as_json:
         from indexer.export import named
