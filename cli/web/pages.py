@@ -32,12 +32,11 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _LONGEST_BODY = 64 << 10  # bytes
 _MOST_NOTES = 100
-# What the page consists of; each is refreshed by itself.
-PARTS = ("alerts", "playing", "throughput", "drives", "cache", "torrents", "jobs", "discs", "warnings")
 # What a refused wish of a person raises; the text says why.
 _REFUSALS = (ValueError, LookupError, OSError, DebridError)
 
 View = Callable[[Facts], Any]
+# What the page consists of; each part has a template, and is refreshed by itself.
 _VIEWS: Mapping[str, View] = {
     "alerts": view.headline,
     "playing": view.playing,
@@ -64,7 +63,7 @@ def templates() -> Environment:
     made.filters["size"] = lambda size: human_size(int(size))
     made.filters["rate"] = lambda rate: f"{human_size(int(rate))}/s"
     made.filters["when"] = lambda seconds: f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
-    made.globals.update(parts=PARTS, plot_width=WIDTH, plot_height=HEIGHT)
+    made.globals.update(plot_width=WIDTH, plot_height=HEIGHT)
     return made
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli.move_jobs import described, state_word, sums
+from cli.output import human_size
 from cli.reading import reading
 from cli.web.facts import Facts, Playing
 
@@ -236,7 +237,7 @@ def _moves(found: Sequence[Mapping[str, Any]]) -> Iterator[JobRow]:
         )
         told = job["told"][0]["path"] + ": " + job["told"][0]["problem"] if job["told"] else ""
         rate = job.get("rate")
-        speed = f", {int(rate)} B/s" if rate else ""
+        speed = f", {human_size(int(rate))}/s" if rate else ""
         yield JobRow(
             described(job), state, share, f"{moved} of {files} files{speed}", job["problem"] or told, job["id"], actions
         )
