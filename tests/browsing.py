@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Request, ViewportSize, sync_playwright
 
 # Widths and heights in CSS pixels: a phone, a tablet, a desktop.
 PHONE, TABLET, DESKTOP = (360, 740), (768, 1024), (1280, 900)
@@ -31,11 +31,16 @@ class Tab:
     def __post_init__(self) -> None:
         self.page.on("console", lambda said: self._heard(said.type, said.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
 
     def _heard(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):
             self.complaints.append(f"{kind}: {text}")
+
+    def _failed(self, request: Request) -> None:
+        # Who goes on to another page gives up what this one was still loading.
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"failed: {request.url}: {request.failure}")
 
     def overflow(self) -> list[str]:
         """What sticks out to the right: the page itself, or elements of it."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from flask import Blueprint, Response
@@ -32,8 +33,9 @@ class Health:
 
     def problem(self) -> str:
         """Why the tree cannot be read; "" if it can. Answers within the deadline, and a little."""
-        if not self._lock.acquire(timeout=self._deadline):
-            return self._silent()
+        # While somebody looks whether a tree that did not answer does again, all others hear that it did not.
+        if not self._lock.acquire(timeout=0 if self._answer else self._deadline):
+            return self._answer or self._silent()
         try:
             if time.monotonic() >= self._until:
                 self._answer = self._look()
@@ -52,11 +54,10 @@ class Health:
                 [sys.executable, "-I", "-S", onebyte.__file__, str(self._mount), *self._drives()],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
-            wait = self._deadline
-        else:
-            wait = 0.0  # it hangs since an earlier question
+        elif self._reader.poll() is None:
+            return self._silent()  # it hangs since an earlier question
         try:
-            said, _ = self._reader.communicate(timeout=wait)
+            said, _ = self._reader.communicate(timeout=self._deadline)
         except subprocess.TimeoutExpired:
             self._reader.kill()  # it ends when the tree answers, or with it
             return self._silent()
@@ -69,6 +70,8 @@ class Health:
         """Leave nothing behind that can be ended."""
         if self._reader is not None:
             self._reader.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._reader.communicate(timeout=1)
 
     def blueprint(self) -> Blueprint:
         """The route; anybody may ask, and learns nothing else."""
