@@ -31,13 +31,13 @@ def noted(file: Path, tell: "Callable[[Progress], None]") -> "Iterator[Callable[
         except OSError:  # nobody sees how far it is, and it goes on
             yield tell
             return
-        last = 0.0
+        last, what = 0.0, ""
 
         def told(done: "Progress") -> None:
-            nonlocal last
+            nonlocal last, what
             tell(done)
-            if time.monotonic() - last >= _EVERY:
-                last = time.monotonic()
+            if time.monotonic() - last >= _EVERY or done.what != what:
+                last, what = time.monotonic(), done.what
                 with contextlib.suppress(OSError):
                     # Padded, so that a shorter note covers all of a longer one.
                     os.pwrite(fd, json.dumps(done._asdict()).ljust(400).encode(), 0)

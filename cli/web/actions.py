@@ -157,8 +157,10 @@ def _drain(begin: Post, app: "App") -> Action:
         if drive["total"] is None:
             raise ValueError(f"Drive {drive['name']} is missing, so nothing can be moved off it.")
         room = sum(each["available"] or 0 for each in drives.values() if each is not drive and each["mode"] == "rw")
+        used = drive["total"] - drive["available"]
         lines = (
-            f"All its files move to the other drives, each copy read back and compared: {human_size(room)} are free.",
+            f"All its files move to the other drives, each copy read back and compared. {human_size(used)} of it are "
+            f"in use, {human_size(room)} are free on the others.",
             "It takes no new files from now on. The job can be paused, and undone.",
         )
         return Plan(f"Drain drive {drive['name']}?", "Drain", lines)
