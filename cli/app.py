@@ -86,8 +86,7 @@ class App:
 
     def _open(self) -> None:
         config, closing = self.config, self._closing
-        self.web = Web(self)
-        closing.callback(self.web.close)
+        self.web = closing.enter_context(Web(self))
         self.state = StateFolder(config.state.path)
         self.state.acquire()
         closing.callback(self.state.release)
@@ -101,8 +100,7 @@ class App:
         self.library: Library | None = None
         self.torrents: Torrents | None = None
         self.client: DownloadClient | None = None
-        debrid = config.debrid
-        self.budget = DailyBudget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        self.budget = DailyBudget(self.state.budget, config.debrid.program_limits, config.debrid.background_budget)
         closing.callback(self.budget.close)
         library = self._open_account() if config.debrid.token else NoLibrary()
         inodes = Inodes(db)

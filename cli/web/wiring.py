@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Web:
-    """`blueprints` once all parts are there, `start` once the tree answers, then `close`.
+    """`blueprints` once all parts are there, `start` once the tree answers; a context manager that ends all of it.
 
     Without an account the page has sessions of its own, with one those of the Web API.
     """
@@ -66,8 +66,11 @@ class Web:
         """Begin to watch the throughput."""
         self._gatherer.sampler.start()
 
-    def close(self) -> None:
-        """End; the log goes on without us."""
+    def __enter__(self) -> "Web":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The log goes on without us."""
         logging.getLogger().removeHandler(self._recent)
         self._gatherer.sampler.close()
         self._health.close()
