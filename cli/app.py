@@ -30,6 +30,7 @@ from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.reports import Reports
 from cli.state import StateFolder
+from cli.web.wiring import Web
 from debrid.budget import Allowance
 from debrid.checkup import Checkup
 from debrid.client import Client
@@ -87,6 +88,7 @@ class App:
 
     def _open(self) -> None:
         config, closing = self.config, self._closing
+        self.web = closing.enter_context(Web(self))
         self.state = StateFolder(config.state.path)
         self.state.acquire()
         closing.callback(self.state.release)
@@ -100,8 +102,7 @@ class App:
         self.library: Library | None = None
         self.torrents: Torrents | None = None
         self.client: DownloadClient | None = None
-        debrid = config.debrid
-        self.budget = DailyBudget(self.state.budget, debrid.program_limits, debrid.background_budget)
+        self.budget = DailyBudget(self.state.budget, config.debrid.program_limits, config.debrid.background_budget)
         closing.callback(self.budget.close)
         library = self._open_account() if config.debrid.token else NoLibrary()
         inodes = Inodes(db)
@@ -139,6 +140,7 @@ class App:
             [
                 hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching)),
                 *([] if self.client is None else [self.client.blueprint()]),
+                *self.web.blueprints(),
             ],
         )
         closing.callback(self.daemon.close)
@@ -293,6 +295,7 @@ class App:
             self._closing.callback(self._inspector.close)
         self.reporter.start()
         self.moves.start()
+        self.web.start()
         mounted()
 
     def __enter__(self) -> "App":

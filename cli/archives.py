@@ -66,9 +66,7 @@ def configured(config_file: Path | None) -> Config:
 def opened(config: Config, folder: Path | None, *, make: bool = False) -> Archive:
     """The archive in `folder`, else the one used last; remembered from then on. ArchiveError, OSError."""
     memory = StateFolder(config.state.path).archive
-    if folder is None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            folder = Path(json.loads(memory.read_bytes())["path"])
+    folder = folder or last_used(memory)
     if folder is None:
         raise ArchiveError("No archive is known yet. Name the folder for its volumes: --archive DIR.")
     _refuse_folder(config, folder.resolve())
@@ -78,6 +76,13 @@ def opened(config: Config, folder: Path | None, *, make: bool = False) -> Archiv
         memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory.write_text(json.dumps({"path": archive.path}))
     return archive
+
+
+def last_used(memory: Path) -> Path | None:
+    """The folder of the archive that was used last, as the state folder remembers it; None for none."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return Path(json.loads(memory.read_bytes())["path"])
+    return None
 
 
 def _refuse_folder(config: Config, folder: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
+from waitress import wasyncore
 from waitress.server import create_server
 
 from cli.state import Contact
@@ -115,15 +116,23 @@ class Daemon:
         return Contact(os.getpid(), f"http://{shown}:{port}", self._token, str(mount))
 
     def close(self) -> None:
-        """Stop listening; returns when the last answer is on its way."""
+        """Stop listening; returns when the last answer is on its way. What is asked afterwards is not answered."""
         if self._thread.ident is None:
             self._server.close()
             return
-        # In its own thread, which might be polling what is closed. It may do so before we have woken it, since any
-        # answer that ends wakes it as well.
+        # In its own thread, which might be polling what is closed.
+        self._server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self._server))
+        self._server.task_dispatcher.shutdown(timeout=5)
+        # It may do so before we have woken it, since any answer that ends wakes it as well.
         with suppress(OSError):
-            self._server.trigger.pull_trigger(self._server.close)
+            self._server.trigger.pull_trigger(self._hang_up)
         self._thread.join(5)
+
+    def _hang_up(self) -> None:
+        """Close all connections, which browsers keep to ask again, once what was said is sent."""
+        for channel in list(self._server.active_channels.values()):
+            channel.close_when_flushed = True
+        self._server.trigger.close()
 
 
 def _posted(post: Post) -> Response:

@@ -62,6 +62,11 @@ class DownloadClient:
         """The Web API."""
         return Api(self._desk).blueprint()
 
+    @property
+    def sessions(self) -> Sessions:
+        """Who is signed in."""
+        return self._desk.sessions
+
     def posts(self) -> Mapping[str, Post]:
         """The routes of the command."""
         return {ADD: self._added}

@@ -150,7 +150,7 @@ def hooks(config: HttpConfig, is_own: Callable[[str], bool], heard: Hooks) -> Bl
     @routes.before_request
     def check() -> Response | None:
         request.max_content_length = _LONGEST_BODY
-        if is_own(request.headers.get("Authorization", "")) or _is_user(config):
+        if is_own(request.headers.get("Authorization", "")) or is_user(config):
             return None
         remedy = "" if config.password else " (mediapool's configuration has none yet)"
         refusal = _refusal(f"Give the username and password of [http] in the webhook's settings{remedy}.", 401)
@@ -175,7 +175,8 @@ def hooks(config: HttpConfig, is_own: Callable[[str], bool], heard: Hooks) -> Bl
     return routes
 
 
-def _is_user(config: HttpConfig) -> bool:
+def is_user(config: HttpConfig) -> bool:
+    """Whether the request under way carries name and password of `[http]`, as HTTP Basic."""
     given = request.authorization
     if config.username is None or config.password is None or given is None or given.type != "basic":
         return False

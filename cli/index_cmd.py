@@ -102,6 +102,7 @@ def crawl(
     Example:
       mediapool index crawl /mnt/disk1/media --max-age 7d
     """
+    from cli.crawls import noted
     from cli.sizes import parse_duration
     from indexer.crawling import Crawler
     from indexer.excluding import Excluded
@@ -113,9 +114,9 @@ def crawl(
     chosen = trees_of(trees or _drives(config_file))
     if trees and state_folder is None:
         refuse_mount(config_file, chosen)
-    with contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
-        work = Crawler(contents, stop=stop, progressed=shown_progress(), sample=sample / 100,
-                       excluded=Excluded(patterns, chosen))  # fmt: skip
+    state = state_of(config_file, state_folder)
+    with contents_of(state) as contents, interruptible() as stop, noted(state.crawl, shown_progress()) as tell:
+        work = Crawler(contents, stop=stop, progressed=tell, sample=sample / 100, excluded=Excluded(patterns, chosen))
         done = work.run(chosen, max_age=age)
         looked = None if stop.is_set() else look_at_media(contents, chosen, media, stop)
         whole = not stop.is_set()

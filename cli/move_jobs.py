@@ -36,9 +36,9 @@ class _Moves:
             fail(f"The jobs in {config.state.path} cannot be read: {error}.", "Check the disk of the state folder.")
 
     def row(self, job: Job) -> tuple[object, ...]:
-        done, total = (_sums(job, key) for key in ("files", "bytes"))
+        done, total = (sums(job, key) for key in ("files", "bytes"))
         standing = job.get("standing", False)
-        state = "waits for the mount" if standing and job["state"] in ("planning", "running") else _state(job)
+        state = "waits for the mount" if standing and job["state"] in ("planning", "running") else state_word(job)
         rate, left = job.get("rate"), job.get("left_seconds")
         return (
             job["id"],
@@ -64,7 +64,7 @@ class _Moves:
         if found is None:
             fail(f"There is no job {job!r}.", "See: mediapool jobs list")
         contact = mounted(load(asked.config_file))
-        files, size = (_sums(found, key)[0] for key in ("files", "bytes"))
+        files, size = (sums(found, key)[0] for key in ("files", "bytes"))
         what = f"{files} files ({human_size(size)}) that job {job} ({described(found)}) has moved"
         if dry_run:
             told = {"job": int(job), "files": files, "bytes": size}
@@ -78,13 +78,14 @@ class _Moves:
             say(f"Job {number} moves them back. To watch it: mediapool jobs list")
 
 
-def _state(job: Job) -> str:
+def state_word(job: Job) -> str:
+    """How a job fares."""
     waiting = job["files"].get("waiting", 0)
     held_up = job["state"] == "running" and waiting and job["held_up"] == waiting
     return "waiting" if held_up else str(job["state"])
 
 
-def _sums(job: Job, key: str) -> tuple[int, int]:
+def sums(job: Job, key: str) -> tuple[int, int]:
     """What is moved, and all there was to be moved."""
     counts = {state: count for state, count in job[key].items() if state != "gone"}
     return counts.get("moved", 0), sum(counts.values())

@@ -32,6 +32,7 @@ class StateFolder:
         self.catalog = path / "catalog.db"
         self.marks = path / "catalog.marks"
         self.contents = path / "contents.db"
+        self.crawl = path / "crawl.json"
         self.runs = path / "runs"
         self.archive = path / "archive.json"
         self.budget = path / "budget.json"

@@ -9,6 +9,7 @@ request with them.
 import itertools
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -100,6 +101,7 @@ class Client:
         self._cdn = prepare(requests.Session(), connections)
         self._last_total = 0
         self._switched_off: dict[str, str] = {}  # endpoints, and how they said so
+        self.failures: Counter[str] = Counter()  # calls and ranges that failed, by the name of the error
 
     def __repr__(self) -> str:
         return f"Client({self._redacted(self._api_url)!r})"
@@ -253,15 +255,22 @@ class Client:
             return self._cdn.get(url, headers=headers, stream=True, timeout=times, auth=_no_auth)
 
         budget.check()
-        response = exchange(what, budget, act)
+        response: requests.Response | None = None
         try:
+            response = exchange(what, budget, act)
             _check_range(what, response, offset, length, size)
         except DebridError as error:
-            response.close()
-            budget.interrupt.hold(None)
-            self.limits.holds.note(error, CDN)
+            self._count(error)
+            if response is not None:
+                response.close()
+                budget.interrupt.hold(None)
+                self.limits.holds.note(error, CDN)
             raise
         return response
+
+    def _count(self, error: DebridError) -> None:
+        if not isinstance(error, errors.Interrupted):  # which is the wish of whoever called
+            self.failures[type(error).__name__] += 1
 
     # -- one call
 
@@ -309,6 +318,7 @@ class Client:
                 return self._once(method, path, params, data, budget)
             except DebridError as error:
                 failure = self._believed(error)
+                self._count(failure)
             if failure.reaction is Reaction.SLOW_DOWN:  # refused, so not done: may be repeated whatever it is
                 self._throttled(failure)
                 if attempt < _TRIES:

@@ -21,7 +21,7 @@ import errno
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -130,6 +130,11 @@ class Library:
         """The last name of this file is gone and its last handle closed: as `Leaving.release`."""
         if self._leaving is not None:
             self._leaving.release(key)
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How many calls of the provider failed since the start, by the name of the error."""
+        return self._client.failures
 
     def status(self) -> LibraryStatus:
         """Whether the account pauses, why and until when."""

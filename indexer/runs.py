@@ -186,6 +186,11 @@ def _infos(folder: Path) -> Iterator[RunInfo]:
         )
 
 
+def under_way(folder: Path) -> list[str]:
+    """The ids of the runs that go on now, without a look into their journals."""
+    return sorted(file.stem for file in _files(folder) if _runs(file))
+
+
 def _runs(file: Path) -> bool:
     fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:

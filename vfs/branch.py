@@ -43,6 +43,10 @@ class Handle:
     """Whether the bytes of this file never change while its inode number stays."""
     content: Key | None = None
     """By which its content is known, if it is remote."""
+    came, went = 0, 0
+    """Bytes that programs read and wrote through it; what the kernel does by itself is not seen."""
+    pid, since = 0, 0.0
+    """Which process or thread opened it, 0 if that is not known, and when (s, monotonic)."""
 
     @property
     def file(self) -> object:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from vfs.chunks import CHUNK, GAP, Extent, Run, ceil
+from vfs.durations import Durations
 from vfs.library import ByteStream
 from vfs.memory import Memory
 from vfs.stream import OpenFile, Stream, Supply
@@ -35,6 +36,7 @@ class Fetcher:
         self._most = most
         self._most_ahead = min(STREAMS, memory.limit // (4 * CHUNK))
         self._parallel = max(parallel, STREAMS_AT_EASE)
+        self.responses = Durations()
         self._opening = 0.0  # s that the library took lately until a response was there
         self._lately: dict[Run, float] = {}  # when (s, monotonic) each run that goes on asked for its share
         self._count_again = 0.0
@@ -71,6 +73,7 @@ class Fetcher:
 
     def opened(self, seconds: float) -> None:
         """What streams call when their response is there, `seconds` after they asked for it."""
+        self.responses.add(seconds)
         self._opening += (seconds - self._opening) / 4
 
     def _check(self) -> None:

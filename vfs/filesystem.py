@@ -7,6 +7,7 @@ leading slash. No method waits for the network but `read`.
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from vfs.handles import Handles
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
+from vfs.traffic import Traffic
 from vfs.unchanged import Unchanged
 from vfs.union import Union
 
@@ -56,6 +58,7 @@ class FileSystem:
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
         self.copied = CopyWatch()
+        self.traffic = Traffic(self._handles, self.passthrough)
         self._writers: set[int] = set()
 
     # Names.
@@ -182,6 +185,7 @@ class FileSystem:
             return self.open(path, flags)
 
     def _opened(self, path: str, handle: Handle, flags: int) -> Opened:
+        handle.pid, handle.since = self.pid_of_caller(), time.monotonic()
         fh, writing = self._handles.add(path, handle), flags & os.O_ACCMODE != os.O_RDONLY
         if writing:
             self._writers.add(fh)
@@ -204,15 +208,19 @@ class FileSystem:
         self.reads += 1
         handle = self._handles.file(fh)
         if not handle.immutable:
-            return handle.read_into(buffer, offset)
+            count = handle.read_into(buffer, offset)
+            handle.came += count  # not exact when two threads read one handle, and need not be
+            return count
         with self.shown.reading(handle.ino):
             count = handle.read_into(buffer, offset)
+        handle.came += count
         self.copied.read(fh, count)
         return count
 
     def write(self, fh: int, data: bytes | memoryview, offset: int) -> int:
         handle = self._handles.file(fh)
         written = handle.write(data, offset)
+        handle.went += written
         self._changed_by(fh, handle)
         return written
 
@@ -263,6 +271,7 @@ class FileSystem:
             if self.copied.expects:
                 with suppress(OSError):
                     self.copied.written(self._handles.path(fh), self._handles.file(fh).stat().size)
+        self.traffic.closing(fh)
         self._handles.remove(fh)
 
     # Handles of directories.

@@ -48,6 +48,11 @@ class Handles:
             raise error(errno.EBADF)
         return handle
 
+    def files(self) -> list[tuple[int, str, Handle]]:
+        """What files are open: number, path, handle."""
+        found = list(self._open.items())
+        return [(number, self.path(number), one) for number, one in found if isinstance(one, Handle)]
+
     def remove(self, number: int) -> None:
         """Forget the number and close its file."""
         handle = self._open.pop(number, None)

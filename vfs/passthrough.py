@@ -113,6 +113,11 @@ class Passthrough:
             log.debug("no passthrough for one file: %s", cause)
         return 0
 
+    def is_passed(self, fh: int) -> bool:
+        """Whether the kernel reads this open file by itself."""
+        node = self._of.get(fh)
+        return node is not None and bool(node.backing)
+
     def closed(self, fh: int) -> None:
         """The handle is released."""
         with self._lock:

@@ -12,10 +12,12 @@ thread starts, or while the disk cache is called.
 import errno
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from vfs.cache import ChunkCache
 from vfs.chunks import CHUNK, PIECE, WINDOW_STARVED, Extent, Run, ceil, chunk_at, clamp, floor
+from vfs.durations import Durations
 from vfs.fetcher import Fetcher
 from vfs.library import Key, RemoteLibrary
 from vfs.memory import Memory
@@ -41,6 +43,8 @@ class ReaderStats:
     from_memory: int  # read without waiting
     from_disk: int  # read after a look at the disk cache
     from_network: int  # read after waiting
+    from_cache: int  # of all these, what the disk cache had kept
+    from_provider: int  # and what the library had to deliver, for that read or another
 
 
 class RemoteReader:
@@ -126,6 +130,9 @@ class Reader:
         self._files: dict[tuple[Key, int], OpenFile] = {}
         self._waiting = 0
         self._served = {"memory": 0, "disk": 0, "network": 0}
+        self._from_cache = 0
+        self.waits = Durations()  # of reads for the network
+        self.failed: Counter[str] = Counter()  # reads, by the name of their errno
         self._open = True
         self._failures = Throttle(log)
 
@@ -161,7 +168,14 @@ class Reader:
                 from_memory=self._served["memory"],
                 from_disk=self._served["disk"],
                 from_network=self._served["network"],
+                from_cache=self._from_cache,
+                from_provider=sum(self._served.values()) - self._from_cache,
             )
+
+    @property
+    def responses(self) -> Durations:
+        """How long the library took until each response was there."""
+        return self._fetcher.responses
 
     def close(self) -> None:
         """Stop all streams, within 5 s; reads that wait fail. The disk cache stays open."""
@@ -184,6 +198,7 @@ class Reader:
         except OSError as error:
             self._failures.warn("reading %s failed: %s", handle.file.key, error)
             with self._lock:
+                self.failed[errno.errorcode.get(error.errno or errno.EIO, "other")] += 1
                 run.give_up()  # what fails is not read ahead of
             raise
         finally:
@@ -226,6 +241,7 @@ class Reader:
                 return block, "memory"
             if found:
                 block = Block(file, found[0], data=found[1])
+                block.kept = True
                 self._memory.adopt(block)
                 return block, "disk"
             self._check_open(handle)
@@ -262,13 +278,18 @@ class Reader:
                 if not self._wait(block, run, part.stop, until):
                     return False
             self._served[origin] += part.size
+            if block.kept:
+                self._from_cache += part.size
+                block.file.from_cache += part.size
+            else:
+                block.file.from_provider += part.size
             self._memory.touch(block, spent=run.reads > 1 and part.stop == block.extent.stop)
         return True
 
     def _wait(self, block: Block, run: Run, stop: int, until: float) -> bool:
         self._check_waiting()
-        stream = block.stream
-        run.wait(time.monotonic())
+        stream, begun = block.stream, time.monotonic()
+        run.wait(begun)
         self._waiting += 1
         if stream:
             stream.waiting += 1
@@ -280,6 +301,7 @@ class Reader:
             raise
         finally:
             self._waiting -= 1
+            self.waits.add(time.monotonic() - begun)
             if stream:
                 stream.waiting -= 1
                 self._fetcher.drop_unwanted(stream)

@@ -46,6 +46,11 @@ class RemoteHandle(Handle):
         self._local: LocalHandle | None = None  # the copy, once it is an ordinary file
         self._closed = False
 
+    @property
+    def served(self) -> tuple[int, int]:
+        """Bytes that were read of this file, by all that have it open: from the disk cache, from the provider."""
+        return self._reader.file.from_cache, self._reader.file.from_provider
+
     # The local copy.
 
     @property

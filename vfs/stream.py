@@ -34,7 +34,7 @@ class AbandonedError(Exception):
 class Block:
     """Consecutive bytes of one chunk: planned, being filled, or complete."""
 
-    __slots__ = ("ahead", "changed", "data", "error", "extent", "file", "filled", "lost", "stream", "wanted")
+    __slots__ = ("ahead", "changed", "data", "error", "extent", "file", "filled", "kept", "lost", "stream", "wanted")
 
     def __init__(self, file: "OpenFile", extent: Extent, stream: "Stream | None" = None, data: Buffer = b"") -> None:
         self.file = file
@@ -42,6 +42,7 @@ class Block:
         self.stream = stream  # None if the bytes came from the disk cache
         self.data = data
         self.filled = len(data)
+        self.kept = False  # the disk cache had it
         self.ahead = False  # planned before anybody asked for it
         self.error: OSError | None = None
         self.lost = False  # never to be filled: look again
@@ -116,6 +117,8 @@ class OpenFile:
     blocks: dict[int, Block] = field(default_factory=dict)  # by number of each piece
     streams: "list[Stream]" = field(default_factory=list)
     handles: int = 0
+    from_cache: int = 0  # bytes that were read of it: kept by the disk cache
+    from_provider: int = 0  # and fetched, for this read or another
     loading: set[int] = field(default_factory=set)  # starts of chunks that someone looks for on the disk
     uncached: Extent = Extent(0, 0)  # bytes that the disk did not have when it was asked last
     uncached_until: float = 0.0  # s, monotonic: when to ask again

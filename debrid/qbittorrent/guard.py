@@ -35,15 +35,19 @@ class Sessions:
     """Thread-safe; `clock`: seconds that only grow."""
 
     def __init__(
-        self, log: DownloadLog, username: str | None, password: str | None, clock: Callable[[], float] = time.monotonic
+        self,
+        log: DownloadLog | None,
+        username: str | None,
+        password: str | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Of the password only a salted hash is kept, in debrid.db too. Raises StoreError."""
+        """Of the password only a salted hash is kept, in debrid.db (`log`) too if there is one. Raises StoreError."""
         self._clock = clock
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, float] = OrderedDict()  # and when each was used last
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._secret = None if username is None or password is None else _kept(log, username, password)
-        if self._secret is None:
+        if self._secret is None and log is not None:
             log.set_setting(_SETTING, "")
 
     @property
@@ -102,10 +106,10 @@ class Sessions:
         return True
 
 
-def _kept(log: DownloadLog, username: str, password: str) -> tuple[bytes, bytes]:
+def _kept(log: DownloadLog | None, username: str, password: str) -> tuple[bytes, bytes]:
     """Salt and hash of what is configured, as kept before, or new ones if something else was kept."""
     try:
-        found = json.loads(log.setting(_SETTING) or "null") or {}
+        found = json.loads((log and log.setting(_SETTING)) or "null") or {}
         salt, digest = bytes.fromhex(found["salt"]), bytes.fromhex(found["hash"])
         if hmac.compare_digest(_digest(salt, username, password), digest):
             return salt, digest
@@ -113,7 +117,8 @@ def _kept(log: DownloadLog, username: str, password: str) -> tuple[bytes, bytes]
         pass  # nothing was kept, or it is damaged
     salt = secrets.token_bytes(16)
     digest = _digest(salt, username, password)
-    log.set_setting(_SETTING, json.dumps({"salt": salt.hex(), "hash": digest.hex()}))
+    if log is not None:
+        log.set_setting(_SETTING, json.dumps({"salt": salt.hex(), "hash": digest.hex()}))
     return salt, digest
 
 

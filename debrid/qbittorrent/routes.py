@@ -29,7 +29,8 @@ VERSION, API_VERSION = "v4.6.7", "2.9.3"
 LONGEST_BODY = LONGEST_METAINFO + (2 << 20)  # bytes
 _LONGEST_FORM = 4 << 20
 _MOST_PARTS = 1000
-_COOKIE = "SID"
+COOKIE = "SID"
+"""In which a session is kept; the status page uses the same ones."""
 
 Answer = str | dict[str, Any] | list[Any]
 Route = Callable[[Desk, Call], Answer]
@@ -173,7 +174,7 @@ class Api:
         if not host_allowed(host, desk.hosts) or not origin_allowed(origin, host):
             log.warning("a request for host %.100r is refused: is it missing in [http] hosts?", host)
             return _text("Unauthorized", 401)
-        if request.path == f"{PREFIX}/auth/login" or desk.sessions.allows(request.cookies.get(_COOKIE, "")):
+        if request.path == f"{PREFIX}/auth/login" or desk.sessions.allows(request.cookies.get(COOKIE, "")):
             return None
         return _text("Forbidden", 403)
 
@@ -188,13 +189,13 @@ class Api:
             log.warning("wrong user name or password from %s", request.remote_addr)
             return _text("Fails.")
         answer = _text("Ok.")
-        answer.set_cookie(_COOKIE, session, path="/", httponly=True, samesite="Strict")
+        answer.set_cookie(COOKIE, session, path="/", httponly=True, samesite="Strict")
         return answer
 
     def _logout(self) -> Response:
-        self._desk.sessions.logout(request.cookies.get(_COOKIE, ""))
+        self._desk.sessions.logout(request.cookies.get(COOKIE, ""))
         answer = _text("")
-        answer.delete_cookie(_COOKIE, path="/")
+        answer.delete_cookie(COOKIE, path="/")
         return answer
 
 

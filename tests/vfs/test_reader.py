@@ -626,10 +626,18 @@ def test_statistics_tell_where_bytes_came_from(setup: Setup) -> None:
     setup.cache.flush()
     first = setup.reader.stats()
     assert (first.fetched, first.from_network, first.from_memory, first.from_disk) == (PIECE, PIECE, PIECE, 0)
+    assert (first.from_provider, first.from_cache) == (2 * PIECE, 0), "whoever had it, whatever lay in memory"
+    assert (handle.file.from_provider, handle.file.from_cache) == (2 * PIECE, 0)
+    assert sum(setup.reader.responses.counts) == 1 and setup.reader.responses.total > 0
+    assert sum(setup.reader.waits.counts) == 1
     setup.restart()
-    right(setup.open(), PIECE, 9 * CHUNK)
+    again = setup.open()
+    right(again, PIECE, 9 * CHUNK)
+    right(again, PIECE, 9 * CHUNK)
     second = setup.reader.stats()
     assert (second.fetched, second.from_network, second.from_disk) == (0, 0, PIECE)
+    assert (second.from_provider, second.from_cache) == (0, 2 * PIECE) == (0, again.file.from_cache)
+    assert sum(setup.reader.waits.counts) == 0 and not setup.reader.failed
     assert second.memory == PIECE and second.waiting == 0
 
 
