@@ -128,9 +128,8 @@ class ArrServer(Server):
 
 
 def _folder(path: str, real: Path) -> dict[str, Any]:
-    changed = datetime.fromtimestamp(real.stat().st_mtime, UTC)
-    # .NET counts in tenths of a microsecond.
-    told = f"{changed:%Y-%m-%dT%H:%M:%S.%f}7Z"
+    ticks = real.stat().st_mtime_ns // 100  # as .NET counts
+    told = f"{datetime.fromtimestamp(ticks // 10**7, UTC):%Y-%m-%dT%H:%M:%S}.{ticks % 10**7:07}Z"
     return {"type": "folder", "name": path.rpartition("/")[2], "path": path + "/", "lastModified": told}
 
 
