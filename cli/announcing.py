@@ -32,7 +32,9 @@ def announcers(
     """
     made = Announcers(Kept(file, "changed folders"))
     for one in config.media_server:
-        tempo = Tempo(one.debounce_seconds, one.max_wait_seconds, one.changes == "remote")
+        # For so long the kernel may show a server what was there before.
+        quiet = max(one.debounce_seconds, config.mount.cache_seconds)
+        tempo = Tempo(quiet, one.max_wait_seconds, one.changes == "remote")
         server = media_server(one, config.mount.path, seconds=_SECONDS)
         made.add(Announcer(server, tempo, lambda path: union.stat(path).mode, incomplete, kept=made.keep))
     for each in changing if config.media_server else ():
