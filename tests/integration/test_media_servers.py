@@ -30,7 +30,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def section(kind: str, url: str, more: str, token: str = KEY) -> str:
-    common = "debounce_seconds = 1\nmax_wait_seconds = 60\n"
+    common = "debounce_seconds = 0.3\nmax_wait_seconds = 60\n"
     return f'\n[[media_server]]\nkind = "{kind}"\nurl = "{url}"\ntoken = "{token}"\n{common}{more}\n'
 
 
@@ -77,7 +77,8 @@ def test_servers_are_told_of_what_changed_and_never_of_what_is_missing(
 ) -> None:
     tree = make_mount()
     tree.write_config(
-        debrid=f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 0.3\nread_deadline = 5\n'
+        debrid=f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 0.3\nread_deadline = 5\n',
+        mount="cache_seconds = 0.2",
     )
     servers = Servers(tree)
     plex, jellyfin = servers.plex, servers.jellyfin
@@ -147,8 +148,7 @@ def test_servers_are_told_of_what_changed_and_never_of_what_is_missing(
 
         # What is pruned goes from the library.
         simulator.remove_torrent(next(each.id for each in simulator.torrents if each.name == "First"))
-        listing = ("debrid", "list", "--json")
-        wait_for(lambda: '"missing"' in tree.command(*listing).stdout, "the torrent to be missed")
+        wait_for(lambda: status(tree)["remote"]["account"]["missing"], "the torrent to be missed")
         assert tree.command("debrid", "prune", "First", "--yes").returncode == 0
         wait_for(lambda: plex.library == {"/plex/films/local.mkv"}, "it to be gone")
         wait_for(lambda: jellyfin.library == {"/jelly/Second/film.mkv"}, "it to be gone from there")
