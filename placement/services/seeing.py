@@ -6,7 +6,6 @@ time of a folder, as only the folder itself has it, or the names in it.
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -190,11 +189,15 @@ def _folders(tree: Path, server: MediaServer, library: Library) -> Iterator[Find
                 what, "problem", f"{folder} is {path or 'the root'}, which the tree lacks", "correct its paths"
             )
             continue
-        seen: set[str] = set()
-        with suppress(Missing):
+        remedy = f"let it have {tree} as one mount (with :rslave in Docker), and correct [[media_server]] paths"
+        try:
             seen = server.names_in(folder)
+        except Missing:
+            seen = set()
+        except ServiceError as error:
+            yield Finding(what, "note", f"what it sees in {folder} could not be asked: {error}", remedy)
+            continue
         if names and not names & seen:
-            remedy = f"let it have {tree} as one mount (with :rslave in Docker), and correct [[media_server]] paths"
             yield Finding(what, "problem", f"in {folder} it sees nothing of what is in {tree / path}", remedy)
         else:
             yield Finding(what, "ok", f"it sees {folder} as {tree / path}")

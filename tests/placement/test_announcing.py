@@ -18,6 +18,7 @@ from placement.services.announcing import Announcer, Announcers, Tempo, in_words
 from placement.services.calls import Missing, Refused, ServiceError, Unreachable
 from placement.services.jellyfin import Emby, Jellyfin
 from placement.services.kept import Kept
+from placement.services.mediaserver import Library
 from placement.services.paths import Paths
 from placement.services.plex import Plex, looking
 
@@ -156,6 +157,9 @@ def test_plex_looks_in_the_section_with_the_longest_root() -> None:
             ("4", "/m/tv"),
         ]
         assert looking(libraries, "/my") == []
+        windows = [Library("1", "TV", ("D:\\Media\\tv",)), Library("2", "All", ("D:\\",))]
+        assert looking(windows, "D:\\Media\\tv\\Show") == [("1", "D:\\Media\\tv\\Show")]
+        assert looking(windows, "D:\\Other") == [("2", "D:\\Other")]
         client.look_at(["/m/tv/anime/a & b", "/nowhere"])
         assert fake.sections == [("3", "/m/tv/anime/a & b")]
     assert all(call[0] == "GET" for call in fake.calls)

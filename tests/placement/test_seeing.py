@@ -187,6 +187,18 @@ def test_a_media_server_that_sees_the_tree(kind: str, tree: Path, closing: ExitS
     finding = found(tree, servers=(client,))[f"{kind}: TV"]
     assert finding.state == "problem" and "sees nothing" in finding.found and "[[media_server]] paths" in finding.remedy
 
+    (tree / "media/tv/Show").rmdir()
+    assert found(tree, servers=(client,))[f"{kind}: TV"].state == "ok", "nothing is there to be seen"
+    answer = server.answer
+
+    def failing(method: str, path: str, params: dict[str, str], body: object) -> tuple[int, object]:
+        return (500, {}) if "browse" in path or "Directory" in path else answer(method, path, params, body)
+
+    server.answer = failing  # type: ignore[method-assign]
+    findings = found(tree, servers=(client,))
+    assert findings[f"{kind}: TV"].state == "note" and "could not be asked" in findings[f"{kind}: TV"].found
+    assert findings[f"{kind}: settings"].state == "ok", "the others are checked all the same"
+
     server.libraries = {"New": ("/m/new",)}
     assert "which the tree lacks" in found(tree, servers=(client,))[f"{kind}: New"].found
 
