@@ -154,7 +154,7 @@ def test_plex_looks_in_the_section_with_the_longest_root() -> None:
             ("2", "/m/tv"),
             ("2", "/x"),
             ("3", "/m/tv/anime"),
-            ("4", "/m/tv"),
+            ("4", "/m/tv/"),
         ]
         assert looking(libraries, "/my") == []
         windows = [Library("1", "TV", ("D:\\Media\\tv",)), Library("2", "All", ("D:\\",))]
