@@ -30,7 +30,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def section(kind: str, url: str, more: str, token: str = KEY) -> str:
-    common = "debounce_seconds = 0.3\nmax_wait_seconds = 60\n"
+    common = "debounce_seconds = 1\nmax_wait_seconds = 60\n"
     return f'\n[[media_server]]\nkind = "{kind}"\nurl = "{url}"\ntoken = "{token}"\n{common}{more}\n'
 
 
