@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from placement.services.calls import Api, Missing, ServiceError
@@ -55,6 +56,26 @@ class Queued:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class PathMapping:
+    """What the download client at `host` calls `remote`, this service looks for at `local`."""
+
+    host: str
+    remote: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One of its download clients that is turned on; `removes`: what was imported is removed there."""
+
+    name: str
+    implementation: str
+    host: str
+    port: int
+    removes: bool
+
+
 class Arr:
     """One service of that family. All calls raise ServiceError, in words and without the key."""
 
@@ -96,6 +117,36 @@ class Arr:
             )
             for one in self._list(self._get("/rootfolder"))
         ]
+
+    def path_mappings(self) -> list[PathMapping]:
+        """Its remote path mappings."""
+        return [
+            PathMapping(*(str(one.get(key, "")) for key in ("host", "remotePath", "localPath")))
+            for one in self._list(self._get("/remotepathmapping"))
+        ]
+
+    def clients(self) -> list[Client]:
+        """Its download clients that are turned on."""
+        return [_client(one) for one in self._list(self._get("/downloadclient")) if one.get("enable")]
+
+    def folder_time(self, path: str) -> float | None:
+        """When the folder at this absolute path was changed, as it sees it: seconds since 1970; None if it does not.
+
+        It lists what is in the folder above; some names, such as "cache" and "boot", it never shows.
+        """
+        parent, _, name = path.rstrip("/").rpartition("/")
+        told = self._object(self._get("/filesystem", {"path": parent + "/", "includeFiles": "false"}))
+        for one in told.get("directories") or ():
+            if self._object(one).get("name") == name:
+                try:
+                    return datetime.fromisoformat(str(one.get("lastModified"))).timestamp()
+                except ValueError:
+                    break
+        return None
+
+    def uses_hard_links(self) -> bool:
+        """Whether it links what it imports, where it can, rather than copying it."""
+        return bool(self._object(self._get("/config/mediamanagement")).get("copyUsingHardlinks", True))
 
     def items(self) -> list[Item]:
         """All it has, with their folders."""
@@ -198,6 +249,18 @@ class Arr:
         if not isinstance(told, list) or not all(isinstance(self._object(one).get("id"), int) for one in told):
             raise ServiceError(f"{self._api} answers in an unknown way: is it a {self.kind} of another version?")
         return told
+
+
+def _client(told: dict[str, Any]) -> Client:
+    fields = {one.get("name"): one.get("value") for one in told.get("fields") or () if isinstance(one, dict)}
+    port = fields.get("port")
+    return Client(
+        str(told.get("name", "")),
+        str(told.get("implementation", "")),
+        str(fields.get("host") or ""),
+        port if isinstance(port, int) else 0,
+        bool(told.get("removeCompletedDownloads", True)),
+    )
 
 
 def _queued(told: dict[str, Any]) -> Queued:
