@@ -5,7 +5,6 @@ import ctypes
 import errno
 import logging
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from placement.mounttable import mount_at
 from vfs.filesystem import FileSystem
 
 if TYPE_CHECKING:
@@ -39,14 +39,8 @@ class MountError(Exception):
 
 def kind_at(path: Path) -> str | None:
     """The filesystem type mounted exactly at `path`, the topmost if several; None if nothing is."""
-    wanted = os.path.abspath(path)
-    found = None
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            left, _, right = line.partition(" - ")
-            if _unescaped(left.split(" ")[4]) == wanted:
-                found = right.split(" ")[0]
-    return found
+    found = mount_at(path)
+    return None if found is None else found.kind
 
 
 def state(path: Path) -> State:
@@ -191,8 +185,3 @@ def wait_until_mounted(path: Path, ended: Callable[[], bool], seconds: float) ->
             return True
         time.sleep(0.05)
     return False
-
-
-def _unescaped(field: str) -> str:
-    """A field of mountinfo, in which blanks and backslashes stand as octal escapes."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
