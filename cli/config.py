@@ -35,6 +35,7 @@ from pydantic_settings import (
 from cli import values
 from cli.config_arr import ArrConfig
 from cli.config_client import ClientConfig
+from cli.config_servers import MediaServerConfig
 from cli.placement_config import MoverConfig, PlacementConfig, RuleConfig
 from cli.problems import (
     SECRET_KEYS,
@@ -195,6 +196,7 @@ class Config(BaseSettings):
     state: StateConfig = Field(default_factory=StateConfig)
     client: Annotated[dict[str, ClientConfig], values.ByCategory] = Field(default_factory=dict)
     arr: tuple[ArrConfig, ...] = ()
+    media_server: tuple[MediaServerConfig, ...] = ()
     drive: tuple[DriveConfig, ...] = ()
 
     _file: Path | None = PrivateAttr(None)

@@ -15,7 +15,13 @@ SECRET_KEYS = frozenset({"token", "password", "api_key"})
 # Sections whose header has a name of the user's: [client.tv].
 TABLES = frozenset({"client"})
 # Sections that there may be several of, and how one of them is called.
-LISTS = {"arr": "arr", "drive": "drive", "placement.rule": "rule", "placement.mover": "mover"}
+LISTS = {
+    "arr": "arr",
+    "media_server": "media server",
+    "drive": "drive",
+    "placement.rule": "rule",
+    "placement.mover": "mover",
+}
 # Someone who pastes a token into the wrong key must not find it in a log either.
 _LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _LONGEST_VALUE = 80

@@ -145,6 +145,25 @@ def _api_key(value: object) -> object:
     return text
 
 
+def _server_token(value: object) -> object:
+    text = _secret(value)
+    if not isinstance(text, str) or not text.isascii() or set(text) & set(' "'):
+        raise refuse("It is no token.", "Copy the API key of Jellyfin or Emby, or Plex's X-Plex-Token.", hide=True)
+    return text
+
+
+def _server_paths(value: object) -> dict[str, str]:
+    remedy = 'Write what the server calls folders of the tree, as in { media = "/media" }; "/" is the whole tree.'
+    if not isinstance(value, dict):
+        raise refuse("It is not a table of paths.", remedy)
+    for folder, told in value.items():
+        if not isinstance(told, str) or not _is_path_text(told) or not re.match(r"/|\\\\|[A-Za-z]:[\\/]", told):
+            raise refuse("It is not an absolute path.", remedy, at=(folder,), value=told)
+        if not _is_path_text(folder) or {".", ".."} & set(folder.split("/")) or "//" in folder:
+            raise refuse("It is no folder of the tree.", remedy, at=(folder,))
+    return {folder.strip("/"): told for folder, told in value.items()}
+
+
 def split_address(listen: str) -> tuple[str, int]:
     """Host and port of "host:port" or "[IPv6]:port"; ValueError if it is neither."""
     parts = urlsplit(f"//{listen}")
@@ -210,5 +229,7 @@ Listen = Annotated[str, BeforeValidator(_listen)]
 Username = Annotated[str | None, BeforeValidator(_secret)]
 Password = Annotated[SecretStr | None, BeforeValidator(_secret)]
 Title = Annotated[str | None, BeforeValidator(_unless(None, _name))]
+ServerToken = Annotated[SecretStr, BeforeValidator(_server_token)]
+ServerPaths = Annotated[dict[str, str], BeforeValidator(_server_paths)]
 ApiKey = Annotated[SecretStr, BeforeValidator(_api_key)]
 Token = Annotated[SecretStr | None, BeforeValidator(_token)]

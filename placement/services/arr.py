@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from placement.services.calls import Api, Missing, ServiceError
@@ -55,6 +56,14 @@ class Queued:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class PathMapping:
+    """What the download client calls `remote`, this service looks for at `local`."""
+
+    remote: str
+    local: str
+
+
 class Arr:
     """One service of that family. All calls raise ServiceError, in words and without the key."""
 
@@ -96,6 +105,32 @@ class Arr:
             )
             for one in self._list(self._get("/rootfolder"))
         ]
+
+    def path_mappings(self) -> list[PathMapping]:
+        """Its remote path mappings."""
+        return [
+            PathMapping(str(one.get("remotePath", "")), str(one.get("localPath", "")))
+            for one in self._list(self._get("/remotepathmapping"))
+        ]
+
+    def folder_time(self, path: str) -> float | None:
+        """When the folder at this absolute path was changed, as it sees it: seconds since 1970; None if it does not.
+
+        It lists what is in the folder above; some names, such as "cache" and "boot", it never shows.
+        """
+        parent, _, name = path.rstrip("/").rpartition("/")
+        told = self._object(self._get("/filesystem", {"path": parent + "/", "includeFiles": "false"}))
+        for one in told.get("directories") or ():
+            if self._object(one).get("name") == name:
+                try:
+                    return datetime.fromisoformat(str(one.get("lastModified"))).timestamp()
+                except ValueError:
+                    break
+        return None
+
+    def uses_hard_links(self) -> bool:
+        """Whether it links what it imports, where it can, rather than copying it."""
+        return bool(self._object(self._get("/config/mediamanagement")).get("copyUsingHardlinks", True))
 
     def items(self) -> list[Item]:
         """All it has, with their folders."""

@@ -7,6 +7,7 @@ passwords are left alone: this talks to one's own machines.
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -28,14 +29,31 @@ class Missing(ServiceError):
     """It has nothing of that name or number."""
 
 
+class Refused(ServiceError):
+    """It does not take the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWords:
+    """How a service wants its key: in which header and form; what the key is called here, and where it is found."""
+
+    header: str = "X-Api-Key"
+    form: str = "{}"
+    called: str = "api_key"
+    found: str = "its Settings, General"
+
+
 class Api:
     """The API of the service `name` at `url`. Thread-safe: each call has a connection of its own."""
 
-    def __init__(self, name: str, url: str, api_key: str, *, seconds: float = 30.0) -> None:
+    def __init__(
+        self, name: str, url: str, api_key: str, *, seconds: float = 30.0, words: KeyWords = KeyWords()
+    ) -> None:
         """`seconds`: how long one call may take in all."""
         self.name = name
         self.url = url.rstrip("/")
         self._key = api_key
+        self._words = words
         self._seconds = seconds
 
     def __repr__(self) -> str:
@@ -67,7 +85,7 @@ class Api:
                     self.url + path,
                     params=params,
                     json=body,
-                    headers={"X-Api-Key": self._key, "Accept": "application/json"},
+                    headers={self._words.header: self._words.form.format(self._key), "Accept": "application/json"},
                     timeout=self._seconds,
                     allow_redirects=False,
                     stream=True,
@@ -97,7 +115,7 @@ class Api:
         if 300 <= status < 400:
             raise ServiceError(f"{self} sends calls to another address: write that one, with its URL base, as url")
         if status in (401, 403):
-            raise ServiceError(f"{self} refuses the api_key: copy it again from its Settings, General")
+            raise Refused(f"{self} refuses the {self._words.called}: copy it again from {self._words.found}")
         if status == 404:
             raise Missing(f"{self} has no {path}: does url hold its URL base?")
         if status >= 500 or status == 429:

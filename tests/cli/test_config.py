@@ -17,6 +17,7 @@ USING = Path(__file__).parents[2] / "docs" / "using.md"
 SECRET = "Q7SECRETSECRET"
 KEYS = [(section, key) for section, model in sections().items() for key in fields_of(model)]
 ARR = '[[arr]]\nkind = "sonarr"\nurl = "http://127.0.0.1:8989"\n'
+SERVER = '[[media_server]]\nkind = "plex"\nurl = "http://127.0.0.1:32400"\n'
 DRIVE = '[[drive]]\nname = "disk1"\npath = "/mnt/disk1"\n'
 
 
@@ -160,6 +161,14 @@ REFUSED = [
     (ARR + 'api_key = ""', "[[arr]] api_key (arr 1)", "Settings, General"),
     (ARR.replace("sonarr", "plex") + 'api_key = "x"', '[[arr]] kind (arr 1) = "plex"', 'kind = "sonarr"'),
     (ARR.replace("http://", "") + 'api_key = "x"', "[[arr]] url (arr 1)", "https://"),
+    (SERVER, "[[media_server]] token (media server 1)", 'token = "YOUR-TOKEN"'),
+    (SERVER + 'token = "two words"', "[[media_server]] token (media server 1)", "X-Plex-Token"),
+    (SERVER.replace("plex", "kodi") + 'token = "x"', 'kind (media server 1) = "kodi"', 'kind = "plex"'),
+    (SERVER + 'token = "x"\npaths = "/data"', '[[media_server]] paths (media server 1) = "/data"', 'media = "/media"'),
+    (SERVER + 'token = "x"\npaths = { a = "b" }', '[[media_server]] paths a (media server 1) = "b"', '"/" is the'),
+    (SERVER + 'token = "x"\npaths = { "../a" = "/b" }', "paths ../a (media server 1)", "no folder of the tree"),
+    (SERVER + 'token = "x"\nchanges = "few"', 'changes (media server 1) = "few"', 'changes = "all"'),
+    (SERVER + 'token = "x"\ndebounce_seconds = -1', "debounce_seconds (media server 1) = -1", "Write seconds"),
     (DRIVE + 'mode = "x"', '[[drive]] mode (drive 1) = "x"', 'mode = "rw"'),
     (DRIVE + 'capacity = "all"', '[[drive]] capacity (drive 1) = "all"', '"10GiB"'),
     (DRIVE + 'min_free = "all"', '[[drive]] min_free (drive 1) = "all"', '"10GiB"'),
@@ -220,6 +229,8 @@ def test_there_is_a_refusal_test_for_each_section() -> None:
         f'[[arr]]\nkind = "sonarr"\nurl = "http://me:{SECRET}@host"',
         f'{ARR}api_key = "{SECRET} x"',
         f'{ARR}api_key = ["{SECRET}"]',
+        f'{SERVER}token = "{SECRET} x"',
+        f'{SERVER}token = ["{SECRET}"]',
     ],
 )
 def test_errors_never_show_a_secret(text: str) -> None:
@@ -233,7 +244,7 @@ def test_errors_never_show_a_secret(text: str) -> None:
 
 def test_a_configuration_never_shows_a_secret() -> None:
     config = parse(
-        f'{ARR}api_key = "{SECRET}"\n[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"'
+        f'{ARR}api_key = "{SECRET}"\n{SERVER}token = "{SECRET}"\n[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"'
     )
     for text in (
         str(config),
