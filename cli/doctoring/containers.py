@@ -23,8 +23,8 @@ def container() -> str:
     for mark, name in _MARKS.items():
         if os.path.exists(mark):
             return name
-    if os.environ.get("container"):
-        return os.environ["container"]
+    if said := os.environ.get("container"):  # noqa: SIM112
+        return said
     try:
         groups = Path("/proc/1/cgroup").read_text(errors="replace")
     except OSError:

@@ -148,7 +148,7 @@ class Seen:
     def _full(self, drive: Drive) -> Iterator[Finding]:
         size = measure(drive, self.case.config.placement.min_free)
         if not size.available:
-            remedy = "even the drives out, or let min_free of its [[drive]] be less"
+            remedy = 'even the drives out, or write min_free = "0" in its [[drive]], to fill it to the brim'
             found = f"{self.config.path}: full but for min_free, so it gets no new files"
             yield Finding(f"{self.what}: room", "note", found, remedy, self.case.command("pool", "balance"))
 

@@ -56,12 +56,13 @@ def _mount(path: str) -> Mount:
 
 def _separate(what: str, paths: tuple[str, str], places: tuple[Mount, Mount]) -> Finding:
     one, other = places
-    common = os.path.commonpath(paths)
+    # Nobody mounts anything at the root.
+    common = os.path.commonpath(paths) if os.path.commonpath(paths) != "/" else "/data"
     if one.device != other.device:
         cause = f"two filesystems ({one.kind} at {one.point}, {other.kind} at {other.point}): files are copied"
         remedy = (
-            f"give this container the whole tree as one volume at {common}, in place of these: "
-            f"-v TREE:{common}, with the [mount] path of mediapool for TREE"
+            f"give this container the whole tree as one volume in place of these: -v TREE:{common}, "
+            "TREE being the [mount] path of mediapool"
         )
         return Finding(what, "problem", cause, remedy)
     cause = f"separate mounts of one filesystem ({one.point}, {other.point}): files are copied instead of linked"
@@ -123,5 +124,3 @@ def _refused(what: str, error: OSError) -> Finding:
     }
     remedy = remedies.get(error.errno or 0, "look at the kernel's log: dmesg | tail")
     return Finding(what, "problem", cause, remedy)
-
-

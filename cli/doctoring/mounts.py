@@ -2,7 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import vfs.mount
@@ -13,10 +15,14 @@ from cli.state import StateFolder
 from placement.mounttable import mounts
 from vfs.mount import KIND
 
+_SECONDS = 5.0  # for other mounts to answer
+
 
 def tree(case: Case) -> Iterator[Finding]:
-    """What stands at the mount point."""
+    """What stands at the mount point. One that does not answer is a finding of `answers`, or of the deadline."""
     path = case.config.mount.path
+    if case.contact is not None and case.status is None:
+        return
     state = vfs.mount.state(path)
     if state == "stale":
         remedy = "clear it, then mount again"
@@ -31,20 +37,38 @@ def tree(case: Case) -> Iterator[Finding]:
 def stale(case: Case) -> Iterator[Finding]:
     """No mount of mediapool is left without its process, wherever it is."""
     left = [one.point for one in mounts() if one.kind == KIND and one.point != str(case.config.mount.path)]
-    dead = [point for point in dict.fromkeys(left) if _is_dead(point)]
-    for point in dead:
-        found = f"{point}: mounted by a mediapool that is gone; every access there is an error"
-        yield Finding("stale mounts", "problem", found, "clear it, as root", f"umount -l {quoted(point)}")
-    if not dead:
+    points = list(dict.fromkeys(left))
+    found = [Finding("stale mounts", "problem", f"{point}: {why}", "clear it, as root", f"umount -l {quoted(point)}")
+             for point, why in zip(points, _ailments(points), strict=True) if why]  # fmt: skip
+    yield from found
+    if not found:
         yield Finding("stale mounts", "ok", "none")
 
 
-def _is_dead(point: str) -> bool:
+def _ailments(points: Sequence[str]) -> list[str]:
+    """What is wrong with each of these mounts, "" where nothing is."""
+    said = ["its process is stopped, or stuck: it does not answer"] * len(points)
+
+    def ask(number: int) -> None:
+        said[number] = _ailment(points[number])
+
+    # Daemons, and all at once: one that hangs shall cost no more than the time it is given.
+    asking = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(len(points))]
+    for thread in asking:
+        thread.start()
+    until = time.monotonic() + _SECONDS
+    for thread in asking:
+        thread.join(max(0.0, until - time.monotonic()))
+    return list(said)
+
+
+def _ailment(point: str) -> str:
     try:
         os.statvfs(point)
     except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+        if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+            return "mounted by a mediapool that is gone; every access there is an error"
+    return ""
 
 
 def answers(case: Case) -> Iterator[Finding]:

@@ -63,12 +63,14 @@ def state(case: Case) -> Iterator[Finding]:
         return
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize
-    if space.f_flag & os.ST_RDONLY or not os.access(folder, os.W_OK):
+    holder = mount_of(os.path.realpath(folder))
+    point = holder.point if holder else str(folder)
+    if not os.access(folder, os.W_OK):
         remedy = "let this user write there, or name another folder in [state] path"
-        yield Finding("state", "problem", f"{path}: cannot be written", remedy, f"chmod u+rwx {quoted(path)}")
+        read_only = space.f_flag & os.ST_RDONLY
+        command = f"mount -o remount,rw {quoted(point)}" if read_only else f"chown {os.geteuid()} {quoted(folder)}"
+        yield Finding("state", "problem", f"{path}: cannot be written", remedy, command)
     elif free < _LEAST_STATE:
-        holder = mount_of(os.path.realpath(folder))
-        point = holder.point if holder else str(folder)
         remedy = "free some room there (this shows what takes it), or move the folder and name it in [state] path"
         command = f"du -xh -d 2 {quoted(point)} | sort -h | tail"
         yield Finding("state", "problem", f"{path}: only {human_size(free)} free", remedy, command)

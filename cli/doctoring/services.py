@@ -14,18 +14,16 @@ _AGAIN = "look at its settings, then ask again"
 
 def checks(case: Case) -> Iterator[tuple[str, Check]]:
     """One check for each service; without a mounted tree there is nothing to compare with."""
-    config = case.config
-    names = [one.name or one.kind for one in (*config.arr, *config.media_server)]
-    if not names:
+    tree = case.config.mount.path
+    arrs = services(case.config.arr, seconds=_SECONDS)
+    servers = media_servers(case.config.media_server, tree, seconds=_SECONDS)
+    if case.status is None and (arrs or servers):
+        yield "services", partial(_later, [*(arr.name for arr in arrs), *(server.name for server in servers)])
         return
-    if case.status is None:
-        yield "services", partial(_later, names)
-        return
-    tree = config.mount.path
-    for arr in services(config.arr, seconds=_SECONDS):
-        yield arr.name, lambda case, arr=arr: _told(case, seeing.look(tree, [arr], []))  # type: ignore[misc]
-    for server in media_servers(config.media_server, tree, seconds=_SECONDS):
-        yield server.name, lambda case, one=server: _told(case, seeing.look(tree, [], [one]))  # type: ignore[misc]
+    for arr in arrs:
+        yield arr.name, partial(_told, seeing.look(tree, [arr], []))
+    for server in servers:
+        yield server.name, partial(_told, seeing.look(tree, [], [server]))
 
 
 def _later(names: Iterable[str], case: Case) -> Iterator[Finding]:
@@ -34,7 +32,7 @@ def _later(names: Iterable[str], case: Case) -> Iterator[Finding]:
     yield Finding("services", "note", found, remedy, case.command("mount", "--background"))
 
 
-def _told(case: Case, found: Iterable[seeing.Finding]) -> Iterator[Finding]:
+def _told(found: Iterable[seeing.Finding], _case: Case) -> Iterator[Finding]:
     for one in found:
         remedy = one.remedy or ("" if one.state == "ok" else _AGAIN)
         yield Finding(one.what, one.state, one.found, remedy)
