@@ -36,8 +36,7 @@ def propagation(case: Case) -> Iterator[Finding]:
     """The folder above the mount point hands on what is mounted in it."""
     what, inside = "propagation", container()
     here = f"in a container ({inside})" if inside else "on this machine"
-    path = str(case.config.mount.path)
-    above = os.path.dirname(os.path.realpath(path))
+    above = os.path.realpath(case.config.mount.path.parent)
     holder = mount_of(above)
     if holder is None:
         return

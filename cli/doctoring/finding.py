@@ -40,6 +40,11 @@ class Case:
     contact: Contact | None = None
     status: Mapping[str, Any] | None = None
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether a mount runs that does not answer: then nothing in it may be looked at."""
+        return self.contact is not None and self.status is None
+
     def command(self, *words: str) -> str:
         """A line for a shell: `mediapool WORDS`, with the configuration that was looked at."""
         file = self.config.file

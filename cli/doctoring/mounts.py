@@ -15,13 +15,13 @@ from cli.state import StateFolder
 from placement.mounttable import mounts
 from vfs.mount import KIND
 
-_SECONDS = 5.0  # for other mounts to answer
+_SECONDS = 3.0  # for other mounts to answer
 
 
 def tree(case: Case) -> Iterator[Finding]:
     """What stands at the mount point. One that does not answer is a finding of `answers`, or of the deadline."""
     path = case.config.mount.path
-    if case.contact is not None and case.status is None:
+    if case.is_silent:
         return
     state = vfs.mount.state(path)
     if state == "stale":
@@ -86,6 +86,8 @@ def answers(case: Case) -> Iterator[Finding]:
 
 def folders(case: Case) -> Iterator[Finding]:
     """The folders of the configuration can be used together: none is missing, occupied or inside another."""
+    if case.is_silent:
+        return
     known = remembered(StateFolder(case.config.state.path).names)
     found = path_problems(case.config, known)
     for one in found:
