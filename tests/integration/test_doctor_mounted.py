@@ -77,7 +77,7 @@ def _few_files(tree: Mounted) -> None:
 
 
 def _too_many_calls(tree: Mounted, simulator: Simulator) -> None:
-    with simulator.faults.set(api_status=429, retry_after=5.0):
+    with simulator.faults.set(api_status=429, api_status_times=1, retry_after=3.0):
         wait_for(lambda: status(tree)["remote"]["calls"]["paused_for"], "the pause")
         note = found(tree)["calls"]
     assert note["state"] == "note" and "pause for" in note["found"]
