@@ -10,6 +10,7 @@ from typing import Any
 
 import vfs.mount
 from cli import pool
+from cli.announcing import after_reload, announcers, why_incomplete
 from cli.caching import Caching, cache_gets, cache_posts, open_cache
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
@@ -110,6 +111,7 @@ class App:
         closing.callback(self.reporter.close)
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
+        closing.callback(self.announcers.close)
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
         self.daemon = Daemon(
             config.http.address,
@@ -132,7 +134,7 @@ class App:
                 **cache_posts(caching),
                 **({} if self.client is None else self.client.posts()),
                 **job_posts(self.moves),
-                RELOAD: lambda _body: self.members.reload(config.file),
+                RELOAD: after_reload(self.announcers, lambda: self.members.reload(config.file)),
             },
             [
                 hooks(config.http, lambda given: self.daemon.is_own(given), Hooks(config.mount.path, caching)),
@@ -199,6 +201,9 @@ class App:
         self.filesystem.copied.tell = self._copied
         owner = Owner(config.mount.uid, config.mount.gid, config.mount.umask)
         self.publisher = Publisher(union, remote, owner)
+        changing = (self.filesystem, self.publisher, self.check)
+        lacking = partial(why_incomplete, self.drives, lambda: self.torrents)
+        self.announcers = announcers(config, self.state.untold, union, changing, lacking)
         if self.library is not None:
             self._open_downloads(union, remote, owner)
 
@@ -286,6 +291,7 @@ class App:
             self._closing.callback(self.client.downloads.stop)
             self._closing.callback(self._inspector.close)
         self.reporter.start()
+        self.announcers.start()
         self.moves.start()
         mounted()
 
@@ -339,6 +345,7 @@ class App:
                 "calls": None if self.library is None else self._client.limits.state(),
             },
             "downloads": None if self.client is None else self.client.status(),
+            "media_servers": self.announcers.status(),
             "copied": [str(each) for each in self.filesystem.copied.found],
             "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
             "today": self.budget.status(),

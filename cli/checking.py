@@ -18,9 +18,11 @@ from placement.identity import DriveError
 from placement.rules import NothingKnown
 from vfs.cache import ChunkCache
 from vfs.checking import REMARKS, Check, Finding, Progress
+from vfs.hearing import Heard, unheard
 from vfs.inodes import Inodes
 from vfs.journal import Journal
 from vfs.local import LocalBranch
+from vfs.lookup import parent_of
 from vfs.mending import Mending
 from vfs.names import Names
 from vfs.pins import Pins
@@ -82,6 +84,7 @@ class PoolCheck:
         self._findings: list[Finding] = []
         self._error = ""
         self._thread: threading.Thread | None = None
+        self.heard: Heard = unheard
 
     def start(self, whole: bool) -> int:
         self.stop()
@@ -143,6 +146,7 @@ class PoolCheck:
         done = problem = ""
         try:
             done = mending.mend(finding)
+            self.heard(parent_of(finding.path), unseen=True)
             log.info("pool check: %s: %s", finding.path, done)
         except OSError as cause:
             problem = cause.strerror or str(cause)

@@ -37,6 +37,7 @@ class StateFolder:
         self.budget = path / "budget.json"
         self.distribute = path / "distribute.db"
         self.failed = path / "failed.json"
+        self.untold = path / "untold.json"
         self.jobs = path / "jobs.db"
         self.log = path / "mediapool.log"
         self._contact = path / "daemon.json"

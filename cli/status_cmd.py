@@ -17,6 +17,7 @@ from cli.output import human_size, json_option, print_fields, print_json, print_
 from cli.reading import reading
 from cli.state import StateFolder
 from placement.identity import DriveError
+from placement.services.announcing import in_words
 
 _STATES = {
     "mounted": "mounted",
@@ -109,6 +110,7 @@ def _show(answer: Mapping[str, Any]) -> None:
                 *_local_fields(answer["passthrough"]),
                 *_remote_fields(answer["remote"]),
                 *_download_fields(answer["downloads"]),
+                *(("Media server", f"{each['name']}: {in_words(each)}") for each in answer["media_servers"]),
                 *(("Not linked", each) for each in answer["copied"]),
                 ("Pinned", _pinned(answer["pinned"])),
                 *_cache_fields(answer["cache"], answer["reader"]),

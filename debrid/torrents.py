@@ -103,6 +103,7 @@ class Torrents:
         self._polled_at: float | None = None
         self._error = ""
         self._failures = 0
+        self._behind = True  # what had finished when we began is not all published yet
         self._compared = False  # the store with the tree, once after the start
         self._mark: object = None  # what the cheap question answered when the list was last read
         self._list_due = 0.0  # seconds since 1970
@@ -138,6 +139,7 @@ class Torrents:
                 self._compare()
                 error = self._notice()
                 more = self._publish_due()
+                self._behind = more
                 # Last, and only when all went well: of all that happens here this alone cannot be undone.
                 if self._leaving is not None and not error:
                     more = self._leaving.run_due(self._interrupt) or more
@@ -260,6 +262,12 @@ class Torrents:
         self._store.set_problem(torrent.id, problem, self._clock() + seconds)
 
     # -- telling
+
+    def incomplete(self) -> str:
+        """Why the tree may lack something that the account holds; "" if it lacks nothing that we could know of."""
+        if self._error:
+            return self._error
+        return "torrents of the account are being published" if self._behind else ""
 
     def status(self) -> TorrentsStatus:
         """How the poller fares. Raises StoreError."""

@@ -1,31 +1,53 @@
-"""A small real HTTP server with the API of Sonarr or Radarr, as far as `placement.services` asks it."""
+"""Small real HTTP servers, and the API of Sonarr or Radarr as far as `placement.services` asks it."""
 
 import json
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 KEY = "0123456789abcdef0123456789abcdef"
 
 
-class ArrServer:
-    """What it holds, and what it was asked: (method, path, parameters, body)."""
+class Server:
+    """What one was asked: (method, path, parameters, body), and what it shall answer."""
 
-    def __init__(self, kind: str = "Sonarr") -> None:
-        self.kind = kind
-        self.items: list[dict[str, Any]] = []
-        self.queue: list[dict[str, Any]] = []
-        self.blocklisted: list[str] = []
+    def __init__(self) -> None:
         self.calls: list[tuple[str, str, dict[str, str], Any]] = []
-        self.commands: list[dict[str, Any]] = []
         # Answers given instead of the right ones: (status, headers, body).
         self.instead: list[tuple[int, dict[str, str], bytes]] = []
         self.key = KEY
         self.url = ""  # once it is served
         self.asked = threading.Condition()
+
+    def lets_in(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("X-Api-Key") == self.key
+
+    def answer(self, method: str, path: str, params: dict[str, str], body: Any) -> tuple[int, Any]:
+        """Status, and what is sent as JSON; bytes are sent as they are."""
+        raise NotImplementedError
+
+
+class ArrServer(Server):
+    """What it holds, and what it was asked."""
+
+    def __init__(self, kind: str = "Sonarr") -> None:
+        super().__init__()
+        self.kind = kind
+        self.items: list[dict[str, Any]] = []
+        self.queue: list[dict[str, Any]] = []
+        self.blocklisted: list[str] = []
+        self.commands: list[dict[str, Any]] = []
+        self.roots = [("/data/media/tv", True), ("/gone", False)]
+        # What lies where, as it sees it; in a container that is not where it really lies.
+        self.sees: dict[str, Path] = {}
+        self.mappings: list[tuple[str, str]] = []
+        self.links = True
 
     @property
     def items_at(self) -> str:
@@ -51,8 +73,14 @@ class ArrServer:
         if (method, first) == ("GET", "system"):
             return 200, {"appName": self.kind, "version": "4.0.19.2979", "instanceName": self.kind}
         if (method, first) == ("GET", "rootfolder"):
-            told = {"id": 1, "path": "/data/media/tv", "accessible": True, "freeSpace": 5, "totalSpace": 9}
-            return 200, [{**told, "unmappedFolders": []}, {"id": 2, "path": "/gone", "accessible": False}]
+            return 200, [self._root(number, *root) for number, root in enumerate(self.roots, 1)]
+        if (method, path) == ("GET", "/api/v3/config/mediamanagement"):
+            return 200, {"id": 1, "copyUsingHardlinks": self.links}
+        if (method, first) == ("GET", "remotepathmapping"):
+            rows = enumerate(self.mappings, 1)
+            return 200, [{"id": row, "host": "pool", "remotePath": far, "localPath": near} for row, (far, near) in rows]
+        if (method, first) == ("GET", "filesystem"):
+            return 200, {"parent": "/", "directories": self._folders(params["path"]), "files": []}
         if first == self.items_at:
             return self._items(method, number, body)
         if first == "queue":
@@ -63,6 +91,20 @@ class ArrServer:
         if (method, first) == ("GET", "command"):
             return 200, {"id": int(number), "status": "completed"}
         return 404, {"message": "NotFound"}
+
+    def _root(self, number: int, path: str, accessible: bool) -> dict[str, Any]:
+        told = {"id": number, "path": path, "accessible": accessible}
+        return {**told, "freeSpace": 5, "totalSpace": 9, "unmappedFolders": []} if accessible else told
+
+    def _folders(self, path: str) -> list[dict[str, Any]]:
+        """Those in the folder that the last slash ends, as it lists them."""
+        above = path[: path.rindex("/") + 1]
+        found = {place: real for place, real in self.sees.items() if place.rpartition("/")[0] + "/" == above}
+        for place, real in self.sees.items():
+            inside = real / above[len(place) + 1 :]
+            if above.startswith(place + "/") and inside.is_dir():
+                found |= {above + name: inside / name for name in os.listdir(inside)}
+        return [_folder(place, real) for place, real in found.items() if real.is_dir()]
 
     def _items(self, method: str, number: str, body: Any) -> tuple[int, Any]:
         if method == "GET":
@@ -85,8 +127,14 @@ class ArrServer:
         return 200, {}
 
 
+def _folder(path: str, real: Path) -> dict[str, Any]:
+    ticks = real.stat().st_mtime_ns // 100  # as .NET counts
+    told = f"{datetime.fromtimestamp(ticks // 10**7, UTC):%Y-%m-%dT%H:%M:%S}.{ticks % 10**7:07}Z"
+    return {"type": "folder", "name": path.rpartition("/")[2], "path": path + "/", "lastModified": told}
+
+
 @contextmanager
-def serving(server: ArrServer, port: int = 0) -> Iterator[str]:
+def serving(server: Server, port: int = 0) -> Iterator[str]:
     """Serve it for as long as the block lasts; its address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -99,11 +147,15 @@ def serving(server: ArrServer, port: int = 0) -> Iterator[str]:
                 server.calls.append((self.command, parts.path, params, body))
                 if server.instead:
                     status, headers, content = server.instead.pop(0)
-                elif self.headers.get("X-Api-Key") != server.key:
+                elif not server.lets_in(dict(self.headers)):
                     status, headers, content = 401, {}, b""
                 else:
                     status, told = server.answer(self.command, parts.path, params, body)
-                    headers, content = {"Content-Type": "application/json"}, json.dumps(told).encode()
+                    kind = "application/octet-stream" if isinstance(told, bytes) else "application/json"
+                    headers, content = (
+                        {"Content-Type": kind},
+                        told if isinstance(told, bytes) else json.dumps(told).encode(),
+                    )
                 server.asked.notify_all()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():

@@ -17,6 +17,8 @@ from vfs.branch import Handle, Moved, error
 from vfs.copied import CopyWatch
 from vfs.folders import DirectoryHandle, Listed, Listing, OpenedFolder
 from vfs.handles import Handles
+from vfs.hearing import Heard, unheard
+from vfs.lookup import parent_of
 from vfs.passthrough import Passthrough, Way
 from vfs.renaming import RENAME_EXCHANGE, is_hidden
 from vfs.shown import Shown
@@ -56,6 +58,7 @@ class FileSystem:
         """Read requests that came here, which those of passed-through files do not."""
         self.shown = Shown(cache_seconds)
         self.copied = CopyWatch()
+        self.heard: Heard = unheard
         self._writers: set[int] = set()
 
     # Names.
@@ -76,15 +79,16 @@ class FileSystem:
 
     def mknod(self, path: str, mode: int, device: int, caller: Caller) -> None:
         self._union.mknod(_checked(path), mode, device, caller)
-        self.shown.moved(path)
+        self._moved(path)
 
     def mkdir(self, path: str, mode: int, caller: Caller) -> None:
         self._union.mkdir(_checked(path), mode, caller)
         self.shown.moved(path)
+        self.heard(path)
 
     def symlink(self, target: str, path: str, caller: Caller) -> None:
         self._union.symlink(target, _checked(path), caller)
-        self.shown.moved(path)
+        self._moved(path)
 
     def link(self, source: str, path: str) -> None:
         try:
@@ -92,7 +96,7 @@ class FileSystem:
         except OSError as cause:
             self.copied.refused(source, cause.strerror or str(cause))
             raise
-        self.shown.moved(path)
+        self._moved(path)
         self.shown.changed(self._union.stat(path).ino, source)
 
     def unlink(self, path: str) -> None:
@@ -103,12 +107,13 @@ class FileSystem:
                 # Gone with its last handle. libfuse 3.17 removes what it has hidden as soon as nobody has it open.
                 return
             raise
-        self.shown.moved(path)
+        self._moved(path)
         self.shown.changed(removed.ino)
 
     def rmdir(self, path: str) -> None:
         self._union.rmdir(path)
         self.shown.moved(path)
+        self.heard(path)
 
     def rename(self, source: str, target: str, flags: int) -> None:
         """renameat2(2) with its flags."""
@@ -122,6 +127,14 @@ class FileSystem:
         self.shown.changed(moved.ino)
         if moved.is_dir or flags == RENAME_EXCHANGE:
             self.shown.moved_folder()
+            self.heard(source, target)
+        else:
+            self.heard(parent_of(source), parent_of(target))
+
+    def _moved(self, path: str) -> None:
+        """A name that is no folder came or went."""
+        self.shown.moved(path)
+        self.heard(parent_of(path))
 
     def truncate(self, path: str, size: int) -> None:
         self._union.truncate(path, size)
@@ -260,6 +273,8 @@ class FileSystem:
         self.copied.closed(fh)
         if fh in self._writers:
             self._writers.discard(fh)
+            # Only now: who looks at a file that is being written sees a part of it.
+            self.heard(parent_of(self._handles.path(fh)))
             if self.copied.expects:
                 with suppress(OSError):
                     self.copied.written(self._handles.path(fh), self._handles.file(fh).stat().size)

@@ -63,6 +63,7 @@ class Offering:
                     also=additions[1:],
                 )
                 self._forget([parent])
+                self._heard(path)
                 return path
 
     def free(self, folder: str, name: str, owner: str) -> str:
@@ -83,6 +84,7 @@ class Offering:
                 raise
             return False
         self._forget([*below, *folders, source, parent_of(source), parent_of(target)])
+        self._heard(source, target)
         return True
 
     def contents(self, path: str, content: str) -> list[tuple[str, int]]:
@@ -120,6 +122,7 @@ class Offering:
             with suppress(OSError):
                 self._filesystem.rmdir(folder)
         self._forget([*removed, *folders, parent_of(path)])
+        self._heard(*map(parent_of, removed))
         return removed
 
     def _contents(self, path: str, content: str) -> list[tuple[str, RemoteFile]]:
@@ -149,6 +152,9 @@ class Offering:
                 yield from self._local(f"{path}/{name}", wanted)
         elif self._names.find(path) is None and (path.rpartition("/")[2], attr.size) in wanted:
             yield path, attr
+
+    def _heard(self, *folders: str) -> None:
+        self._filesystem.heard(*folders, unseen=True)
 
     def _forget(self, paths: Sequence[str]) -> None:
         self._filesystem.shown.forget(dict.fromkeys(paths))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+from vfs.hearing import Heard, unheard
 from vfs.library import Key
 from vfs.lookup import parent_of
 from vfs.names import Names
@@ -26,6 +27,7 @@ class Publisher:
         self._remote = remote
         self._names: Names = remote.names
         self._owner = owner
+        self.heard: Heard = unheard
 
     def published(self, addition: str) -> bool:
         """Whether this addition was ever published; polls never bring back what was removed since."""
@@ -54,6 +56,7 @@ class Publisher:
                     continue  # somebody took the name between the look and the lock
                 parent, _, last = path.rpartition("/")
                 plant(self._names, addition, parent, last, placed(files), self._owner)
+                self.heard(path, unseen=True)
                 return path
 
     def stand_in(self, addition: str, other: str) -> None:
@@ -91,6 +94,8 @@ class Publisher:
                 self._remote.unlink(path)
                 removed.append(path)
                 self._remove_empty(parent_of(path))
+        # The folder may be gone with its last name, and then the one above has changed as well.
+        self.heard(*map(parent_of, removed), unseen=True)
         return removed
 
     def _remove_empty(self, folder: str) -> None:

@@ -30,9 +30,10 @@ class Jellyfin(MediaServer):
 
     def version(self) -> str:
         told = self._object(self._api.get(f"{self.base}/System/Info"))
-        if ("jellyfin" in str(told.get("ProductName", "")).lower()) is not (self.kind == "jellyfin"):
+        is_jellyfin = "jellyfin" in str(told.get("ProductName", "")).lower()
+        if is_jellyfin is not (self.kind == "jellyfin") or "Version" not in told:
             raise self._strange()
-        return str(told.get("Version", ""))
+        return str(told["Version"])
 
     def libraries(self) -> list[Library]:
         return [

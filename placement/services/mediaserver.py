@@ -46,6 +46,7 @@ class MediaServer(ABC):
         """`paths`: which folders of the tree it is told of; `name` for people; `seconds` that one call may take."""
         self.name = name or self.kind
         self.paths = paths
+        self.url = url
         self._api = Api(self.name, url, token, seconds=seconds, words=self.words)
 
     def __repr__(self) -> str:

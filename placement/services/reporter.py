@@ -5,10 +5,7 @@ asked for a download is not known: each is asked whether it has it in its queue.
 again; what is not told yet is kept in a file, so a restart loses none of it.
 """
 
-import contextlib
-import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +14,7 @@ from pathlib import Path
 
 from placement.services.arr import Arr
 from placement.services.calls import ServiceError
+from placement.services.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +41,10 @@ class Reporter:
     def __init__(self, services: Sequence[Arr], file: Path | None = None, *, pauses: Sequence[float] = PAUSES) -> None:
         """`file`: where what is not told yet outlasts a restart; its folder must exist."""
         self._services = tuple(services)
-        self._file = file
+        self._kept = Kept(file, "failed downloads")
         self._pauses = tuple(pauses)
         self._changed = threading.Condition()
-        self._reports: dict[str, _Report] = {report.download_id: report for report in self._kept()}
+        self._reports: dict[str, _Report] = {report.download_id: report for report in self._read()}
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="arr-reports", daemon=True)
 
@@ -125,26 +123,14 @@ class Reporter:
             log.warning("%s; that is told later: %s", what, "; ".join(troubles))
         return False
 
-    def _kept(self) -> list[_Report]:
-        if self._file is None or not self._services:
+    def _read(self) -> list[_Report]:
+        if not self._services:
             return []
         try:
-            return [_Report(**fields) for fields in json.loads(self._file.read_text())]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError) as cause:
-            log.warning("failed downloads of the last run are not told: %s: %s", self._file, cause)
+            return [_Report(**fields) for fields in self._kept.read() or ()]
+        except TypeError as cause:
+            self._kept.damaged(cause)
             return []
 
     def _keep(self) -> None:
-        if self._file is None:
-            return
-        draft = self._file.with_suffix(".new")
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                draft.unlink()
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                json.dump([asdict(report) for report in self._reports.values()], out)
-            draft.replace(self._file)
-        except OSError as cause:
-            log.warning("failed downloads that are not told yet are lost with a restart: %s", cause)
+        self._kept.write([asdict(report) for report in self._reports.values()])

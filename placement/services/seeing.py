@@ -20,8 +20,9 @@ State = Literal["ok", "note", "problem"]
 
 # Where the download client puts what is finished.
 _DOWNLOADS = "torrents"
-# Seconds by which two times of one folder may differ: some programs cut off the fraction.
-_TICK = 1.0
+# Seconds by which two times of one folder may differ: ours are in nanoseconds, theirs in steps of 100.
+_TICK = 0.001
+# So many names of a folder are compared.
 _ENOUGH = 1000
 
 

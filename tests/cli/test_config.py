@@ -244,7 +244,8 @@ def test_errors_never_show_a_secret(text: str) -> None:
 
 def test_a_configuration_never_shows_a_secret() -> None:
     config = parse(
-        f'{ARR}api_key = "{SECRET}"\n{SERVER}token = "{SECRET}"\n[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"'
+        f'{ARR}api_key = "{SECRET}"\n{SERVER}token = "{SECRET}"\n'
+        f'[debrid]\ntoken = "{SECRET}"\n[http]\nusername = "me"\npassword = "{SECRET}"'
     )
     for text in (
         str(config),
