@@ -11,18 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from arrserving import KEY
+from arrserving import KEY, ArrServer, serving
 from click.testing import CliRunner, Result
+from mediaserving import PlexServer
 
 from cli import config as configuration
 from cli import pool
-from cli.doctoring import account, containers, drives, system
+from cli.doctoring import account, containers, drives, services, system
 from cli.doctoring.finding import Case, Finding
 from cli.doctoring.running import examine
 from cli.exitcodes import Exit
 from cli.keeping import open_names
 from cli.main import main
-from cli.state import StateFolder
+from cli.state import Contact, StateFolder
 from debrid.limits import Limits, Pauses
 from debrid.simulator import Simulator
 from vfs import libfuse
@@ -443,3 +444,35 @@ def test_services_wait_for_the_mount(tmp_path: Path) -> None:
     config = write(tmp_path, f'[[arr]]\nkind = "sonarr"\nurl = "http://127.0.0.1:9"\napi_key = "{KEY}"\n')
     note = found(config)["services"]
     assert note["state"] == "note" and note["command"].startswith("mediapool mount --background")
+
+
+def test_what_services_see_and_do(tmp_path: Path) -> None:
+    """One that has another folder under the tree's path, and one that forgets what is not there for a moment."""
+    tree = tmp_path / "data"
+    (tree / "media/tv/Show").mkdir(parents=True)
+    (tmp_path / "bare").mkdir()
+    os.utime(tree, (0, 1_700_000_000))
+    sonarr, plex = ArrServer(), PlexServer()
+    sonarr.sees, sonarr.roots = {str(tree): tmp_path / "bare"}, []
+    plex.sees, plex.libraries = {str(tree): tree}, {"TV": (f"{tree}/media/tv",)}
+    plex.prefs = {"autoEmptyTrash": True}
+    with serving(sonarr) as arr_url, serving(plex) as plex_url:
+        config = write(
+            tmp_path,
+            f'[[arr]]\nkind = "sonarr"\nurl = "{arr_url}"\napi_key = "{KEY}"\n'
+            f'[[media_server]]\nkind = "plex"\nurl = "{plex_url}"\ntoken = "{KEY}"\n',
+        )
+        case = Case(configuration.load(config, {}), Contact(os.getpid(), "", "", str(tree)), {})
+
+        def said() -> dict[str, Finding]:
+            checks = (("services", name, check) for name, check in services.checks(case))
+            return {one.what: one for _, one in examine(case, checks, 20, lambda _name: None)}
+
+        wrong = said()
+        assert wrong["sonarr: tree"].state == "problem" and str(tree) in wrong["sonarr: tree"].remedy
+        assert wrong["plex: settings"].state == "problem"
+        assert "Empty trash automatically" in wrong["plex: settings"].remedy
+        assert KEY not in str(wrong)
+        # As the remedies say.
+        sonarr.sees, plex.prefs = {str(tree): tree}, {"autoEmptyTrash": False}
+        assert {one.state for one in said().values()} == {"ok"}
