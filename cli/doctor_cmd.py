@@ -14,7 +14,7 @@ from cli.doctoring.finding import Case, Check, Finding, State
 from cli.doctoring.running import examine
 from cli.exitcodes import Exit
 from cli.options import answered, config_option, load
-from cli.output import json_option, print_json, print_table, progress, say
+from cli.output import advise, json_option, print_json, print_table, progress, say
 from cli.state import Contact, StateFolder
 
 _MARKS: dict[State, str] = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
@@ -99,7 +99,7 @@ def _show(found: _Found) -> None:
     print_table(("Group", "Check", "State", "Found"), rows)
     for _, one in found:
         if one.remedy:
-            say(f"! {one.what}: {one.remedy}")
+            advise(f"! {one.what}: {one.remedy}")
             if one.command:
                 say(f"    {one.command}")
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.copies import copies
+from cli.exitcodes import Exit
 from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, say
 from cli.sizes import parse_size
@@ -33,7 +34,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
     try:
         wanted = None if size is None else parse_size(size)
     except ValueError as error:
-        fail(f"--size {size}: {error}")
+        fail(f"--size {size}: {error}", code=Exit.USAGE)
     inner = [inside(config, path) for path in expanded(paths)]
     answers = call(mounted(config), "/api/explain", {"paths": inner, "size": wanted})
     for answer in answers:

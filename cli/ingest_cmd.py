@@ -10,7 +10,7 @@ import click
 from cli.exitcodes import Exit
 from cli.indexing import contents_of, interruptible, noting, shown, shown_progress, state_of, state_option, trees_of
 from cli.options import config_option, load
-from cli.output import confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
+from cli.output import busy, confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
 from cli.sizes import parse_duration
 from indexer.ingest import PATTERN
 
@@ -66,8 +66,10 @@ def ingest(
             work = Ingest(to, aside, contents, pattern=pattern, settle=seconds, stop=stop, progressed=shown_progress())
         except PatternError as error:
             fail(f"--pattern: {error}", code=Exit.USAGE)
-        there = find([to], stop=stop).files if os.path.isdir(to) else []
-        items, kept = work.plan(find([source], stop=stop, left_out=lambda path: path == aside).files, there)
+        with busy("looking for files"):
+            there = find([to], stop=stop).files if os.path.isdir(to) else []
+            new = find([source], stop=stop, left_out=lambda path: path == aside).files
+        items, kept = work.plan(new, there)
         progress("")
         if stop.is_set():
             fail("Interrupted; nothing was moved.")

@@ -19,7 +19,7 @@ from cli.daemon import PortTaken
 from cli.exitcodes import Exit
 from cli.folders import check_paths
 from cli.options import config_option, load
-from cli.output import fail, say, warn
+from cli.output import busy, fail, say, warn
 from cli.problems import ConfigMissing
 from cli.state import StateFolder, StateInUse
 from debrid.errors import StoreError
@@ -97,7 +97,9 @@ def _mount_in_background(config: Config) -> None:
             stderr=output,
             start_new_session=True,
         )
-    if vfs.mount.wait_until_mounted(config.mount.path, lambda: process.poll() is not None, _START_SECONDS):
+    with busy("waiting for the tree to answer"):
+        mounted = vfs.mount.wait_until_mounted(config.mount.path, lambda: process.poll() is not None, _START_SECONDS)
+    if mounted:
         say(f"Mounted at {config.mount.path} (process {process.pid}, log {state.log}).")
         return
     process.terminate()
@@ -128,7 +130,8 @@ def unmount(config_file: Path | None, force: bool) -> None:
         vfs.mount.unmount(path, force or state == "stale")
     except MountError as error:
         fail(str(error))
-    _wait_for_end(StateFolder(config.state.path))
+    with busy("waiting for its process to end"):
+        _wait_for_end(StateFolder(config.state.path))
     say(f"Unmounted {path}.")
 
 

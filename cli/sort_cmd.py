@@ -24,6 +24,7 @@ from cli.indexing import (
 )
 from cli.options import config_option
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -62,7 +63,7 @@ def sort(
 
     \b
     Example:
-      mediapool index sort /mnt/disk2/dump --master /mnt/disk1/media --to /mnt/disk2/duplicates --dry-run
+      mediapool index sort /mnt/disk2 --master /mnt/disk1 --to /mnt/aside
     """
     from indexer.duplicates import Search
     from indexer.finding import find, is_below
@@ -77,7 +78,8 @@ def sort(
     state = state_of(config_file, state_folder)
     everything = trees_of([os.fsdecode(one) for one in (*kept, *sorted_trees)])
     with contents_of(state) as contents, interruptible() as stop:
-        found = find(everything, stop=stop, left_out=lambda path: path == to)
+        with busy("looking for files"):
+            found = find(everything, stop=stop, left_out=lambda path: path == to)
         result = Search(contents, everything, stop=stop, progressed=shown_progress()).run(
             found.files, bytes_of(min_size)
         )
