@@ -29,6 +29,8 @@ from vfs.namesdb import NamesDamaged
 
 log = logging.getLogger(__name__)
 
+# That a mount which did not start may end with.
+_CODES = (Exit.FAILED, Exit.USAGE)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _CANNOT_START = (StateInUse, DriveError, NamesDamaged, StoreError, PortTaken, MountError)
@@ -106,7 +108,9 @@ def _mount_in_background(config: Config) -> None:
     said = state.log.read_bytes()[begin:].decode(errors="replace").strip()
     if not said:
         said = f"nothing, not even in {state.log}: is the disk of the state folder full?"
-    fail(f"The mount did not start. It said:\n{said}", code=Exit(min(process.wait(), 4) or 1))
+    code = process.wait()
+    # Killed by a signal it has a negative one.
+    fail(f"The mount did not start. It said:\n{said}", code=Exit(code) if code in _CODES else Exit.FAILED)
 
 
 @click.command()

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from cli import output
-from cli.exitcodes import Exit
+from cli.exitcodes import ENDS_WITH, WORDS, Exit
 
 USING = Path(__file__).parents[2] / "docs" / "using.md"
 HOSTILE = "[red]x[/red]\x1b[2J\n\udcff"
@@ -230,3 +230,6 @@ def test_on_a_terminal_people_are_asked(
 def test_the_exit_codes_are_documented() -> None:
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \| .+ \|$", USING.read_text(), re.MULTILINE)
     assert {(int(code), name) for code, name in rows} == {(code.value, code.name) for code in Exit}
+    listed = re.findall(r"^\| (\d+) \| (`[a-z].+) \|$", USING.read_text(), re.MULTILINE)
+    named = {Exit(int(code)): tuple(re.findall(r"`([a-z ]+)`", commands)) for code, commands in listed}
+    assert named == ENDS_WITH and set(WORDS) == set(Exit)
