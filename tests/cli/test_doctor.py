@@ -289,6 +289,15 @@ def test_a_refused_account(tmp_path: Path, simulator: Simulator, fault: str, rem
     assert found(config)["account"]["state"] == "ok", "as soon as the provider takes it again"
 
 
+@pytest.mark.parametrize(("code", "remedy"), [(22, "VPN"), (10, "two-factor"), (9, "premium has ended")])
+def test_an_account_that_may_not(tmp_path: Path, simulator: Simulator, code: int, remedy: str) -> None:
+    config = with_account(tmp_path, simulator)
+    with simulator.faults.set(api_status=403, api_status_prefix="/user", api_status_code=code):
+        seen = found(config)["account"]
+    assert seen["state"] == "problem" and remedy in seen["remedy"]
+    assert found(config)["account"]["state"] == "ok"
+
+
 def test_the_wrong_token(tmp_path: Path, simulator: Simulator) -> None:
     config = with_account(tmp_path, simulator)
     config.write_text(config.read_text().replace(simulator.token, "ANOTHERTOKEN"))
