@@ -6,6 +6,7 @@ containers that run already, in which else every access says "transport endpoint
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cli.doctoring.finding import Case, Finding, quoted
 from placement.mounttable import Mount, is_at_or_below, mount_of, mounts
 from vfs.mount import KIND
 
+_ENGINES = ("docker", "podman", "nerdctl", "lxc-start", "k3s")
 # What container engines leave in what they run, and what control groups are called there.
 _MARKS = {"/.dockerenv": "Docker", "/run/.containerenv": "Podman"}
 _GROUPS = {"docker": "Docker", "libpod": "Podman", "kubepods": "Kubernetes", "lxc": "LXC", "containerd": "containerd"}
@@ -38,7 +40,13 @@ def propagation(case: Case) -> Iterator[Finding]:
     here = f"in a container ({inside})" if inside else "on this machine"
     above = os.path.realpath(case.config.mount.path.parent)
     holder = mount_of(above)
-    if holder is None:
+    if holder is None or not (inside or any(map(shutil.which, _ENGINES))):
+        yield Finding(what, "ok", "no containers are run here")
+        return
+    if above == "/":
+        found = f"containers that bind {case.config.mount.path} itself keep the old tree when it is mounted anew"
+        remedy = f'write path = "/srv/pool{case.config.mount.path}" in [mount], and let containers bind /srv/pool'
+        yield Finding(what, "note", found, remedy)
         return
     if any(tag.startswith("shared:") for tag in holder.tags):
         yield Finding(what, "ok", f"{here}: the tree shows in other containers that bind {above}")

@@ -36,7 +36,8 @@ def examine(
     found = []
     for work in works:
         waiting(work.name)
-        found += [(work.group, one) for one in _result(work, max(0.0, until - time.monotonic()), seconds)]
+        left = max(0.0, until - time.monotonic())
+        found += [(work.group, one) for one in _result(work, left, seconds, case.command("doctor"))]
     return found
 
 
@@ -49,7 +50,8 @@ def _look(work: Work, case: Case) -> None:
         work.done.set()
 
 
-def _result(work: Work, left: float, seconds: float) -> list[Finding]:
+def _result(work: Work, left: float, seconds: float, again: str) -> list[Finding]:
+    """What it found; or that it found nothing within the seconds `left` of all, or was not allowed to look."""
     if not work.done.wait(left):
         remedy = "what it looks at does not answer: see the kernel's log"
         return [Finding(work.name, "problem", f"no answer within {seconds:g} s", remedy, "dmesg | tail -n 30")]
@@ -57,7 +59,7 @@ def _result(work: Work, left: float, seconds: float) -> list[Finding]:
         cause = work.error.strerror or type(work.error).__name__
         about = f" ({work.error.filename})" if work.error.filename else ""
         remedy = "look again as root, who may look everywhere"
-        return [Finding(work.name, "note", f"cannot be looked at: {cause}{about}", remedy, "sudo mediapool doctor")]
+        return [Finding(work.name, "note", f"cannot be looked at: {cause}{about}", remedy, f"sudo {again}")]
     if work.error is not None:
         raise work.error
     return work.found

@@ -17,6 +17,8 @@ def checks(case: Case) -> Iterator[tuple[str, Check]]:
     tree = case.config.mount.path
     arrs = services(case.config.arr, seconds=_SECONDS)
     servers = media_servers(case.config.media_server, tree, seconds=_SECONDS)
+    if case.is_silent:
+        return
     if case.status is None and (arrs or servers):
         yield "services", partial(_later, [*(arr.name for arr in arrs), *(server.name for server in servers)])
         return

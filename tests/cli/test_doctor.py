@@ -26,8 +26,10 @@ from cli.main import main
 from cli.state import Contact, StateFolder
 from debrid.limits import Limits, Pauses
 from debrid.simulator import Simulator
+from placement.mounttable import Mount
 from vfs import libfuse
 
+SHARED = Mount(1, "8:1", "/", "/srv/pool", ("rw",), ("shared:7",), "ext4", "/dev/sda1")
 # Of tests that run beside this one, on the same machine.
 NOT_OURS = {"stale mounts"}
 EVERYWHERE = {
@@ -447,6 +449,20 @@ def test_containers_are_told(groups: str, name: str, monkeypatch: pytest.MonkeyP
     assert containers.container() == name
     monkeypatch.setenv("container", "podman")
     assert containers.container() == "podman"
+
+
+def test_a_tree_at_the_root_of_a_machine_with_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "container", lambda: "")
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/docker" if name == "docker" else None)
+    config = write(tmp_path)
+    config.write_text(config.read_text().replace(f'"{tmp_path}/data"', '"/mediapool-test"'))
+    note = found(config)["propagation"]
+    assert note["state"] == "note" and 'path = "/srv/pool/mediapool-test"' in note["remedy"]
+    monkeypatch.setattr(containers, "mount_of", lambda _path: SHARED)
+    config.write_text(config.read_text().replace('"/mediapool-test"', f'"{tmp_path}/pool/data"'))
+    assert found(config)["propagation"]["state"] == "ok"
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert found(config)["propagation"]["found"] == "no containers are run here"
 
 
 def test_services_wait_for_the_mount(tmp_path: Path) -> None:
