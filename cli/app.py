@@ -351,6 +351,7 @@ class App:
                 "account": None if self.torrents is None else asdict(self.torrents.status()),
                 "reads": None if self.library is None else asdict(self.library.status()),
                 "repairs": {} if self.library is None else self.repairs.counts(),
+                "calls": None if self.library is None else self._client.limits.state(),
             },
             "downloads": None if self.client is None else self.client.status(),
             "media_servers": self.announcers.status(),

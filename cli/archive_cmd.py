@@ -28,6 +28,7 @@ from cli.disc_cmd import image, mark, verify
 from cli.exitcodes import Exit
 from cli.options import config_option
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -35,7 +36,6 @@ from cli.output import (
     json_option,
     print_json,
     print_table,
-    progress,
     say,
     warn,
     yes_option,
@@ -82,8 +82,8 @@ class Wish:
 
     def gather(self, archive: Archive | None) -> Gathered:
         """The files wanted, without what is archived. OSError, ValueError."""
-        gathered = prepare(self._sources, archive, exclude=self._exclude, known=self._known, hear=Meter())
-        progress("")
+        with busy("looking for files"):
+            gathered = prepare(self._sources, archive, exclude=self._exclude, known=self._known, hear=Meter())
         if self.free is not None:
             self.freed = keep_oldest(gathered, self.free, self.together)
             if archive is not None and any(source.place.shares_disk(archive.root) for source in self._sources):
@@ -346,9 +346,9 @@ def _show_volumes(made: Archive, as_json: bool) -> None:
 
 
 def _show_standings(made: Archive, wanted: Sequence[Source], known: KnownHashes, as_json: bool) -> None:
-    gathered = gather(wanted, within=made.root)
-    found = list(standings(gathered, made, known, Meter()))
-    progress("")
+    with busy("looking for files"):
+        gathered = gather(wanted, within=made.root)
+        found = list(standings(gathered, made, known, Meter()))
     if as_json:
         lines = [{**named(one.origin), "size": one.size, **({} if one.volume is None else _volume(one.volume)),
                   "archived": one.volume is not None} for one in found]  # fmt: skip

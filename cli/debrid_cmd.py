@@ -13,7 +13,7 @@ from cli.add_cmd import add
 from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
-from cli.output import fail, human_size, human_time, json_option, print_fields, print_json, print_table, say
+from cli.output import busy, fail, human_size, human_time, json_option, print_fields, print_json, print_table, say
 from cli.prune_cmd import prune, reason
 from cli.reading import reading
 from cli.signals import interrupt_on_termination
@@ -67,7 +67,8 @@ def _user(config: Config) -> dict[str, Any]:
         fail("No token: [debrid] token is not set.", "Get one at https://real-debrid.com/apitoken", Exit.USAGE)
     client = Client(config.debrid.token.get_secret_value(), config.debrid.api_url)
     try:
-        user = client.user(Budget.of(_SECONDS))
+        with busy("asking Real-Debrid"):
+            user = client.user(Budget.of(_SECONDS))
     except AuthError as error:
         fail(f"Real-Debrid refuses the account: {error}.", "Check [debrid] token, and that the account is premium.",
              Exit.PROVIDER)  # fmt: skip

@@ -16,7 +16,7 @@ from cli.config import Config
 from cli.config_arr import services
 from cli.keeping import open_names
 from cli.knowing import PoolKnowledge
-from cli.output import fail, human_size, progress, warn
+from cli.output import busy, fail, human_size, progress, warn
 from cli.state import StateFolder, StateInUse
 from placement.distribute import QUIET, Distribution, Report
 from placement.distributions import Distributions, Job, JobsDamaged
@@ -68,16 +68,20 @@ class Distributing:
 
     def recover(self) -> None:
         """Finish or undo what was interrupted; what waits is told."""
-        for waiting in self._made.recover(self._sources):
+        with busy("looking for interrupted moves"):
+            found = list(self._made.recover(self._sources))
+        for waiting in found:
             warn(f"An interrupted move waits: {waiting}")
 
     def plan(self, retry: bool) -> Report:
         """As `Distribution.plan`; `retry`: only of files that failed before."""
-        return self._made.plan(self._sources, self._failed() if retry else None)
+        with busy("looking for files"):
+            return self._made.plan(self._sources, self._failed() if retry else None)
 
     def run(self, retry: bool) -> Report:
         """As `Distribution.run`."""
-        return self._made.run(self._sources, self._failed() if retry else None)
+        with busy("looking for files"):
+            return self._made.run(self._sources, self._failed() if retry else None)
 
     def _failed(self) -> set[tuple[str, str]]:
         return {(failure.source, failure.path) for failure in self._journal.failures(self._library)}

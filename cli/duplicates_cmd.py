@@ -25,7 +25,7 @@ from cli.indexing import (
     uncollected,
 )
 from cli.options import config_option, load, mounted
-from cli.output import fail, human_size, json_option, progress, say, warn
+from cli.output import busy, fail, human_size, json_option, progress, say, warn
 
 if TYPE_CHECKING:
     from threading import Event
@@ -64,7 +64,8 @@ def duplicates(
     chosen = trees_of(trees)
     tell = shown_progress()
     with uncollected(), contents_of(state_of(config_file, state_folder)) as contents, interruptible() as stop:
-        found = find(chosen, stop=stop, excluded=excluded_by(patterns, chosen))
+        with busy("looking for files"):
+            found = find(chosen, stop=stop, excluded=excluded_by(patterns, chosen))
         search = Search(contents, chosen, stop=stop, progressed=tell)
         result = search.run(found.files, bytes_of(min_size))
         groups = [*_proven(result.groups)] if by_bytes and result.whole else result.groups

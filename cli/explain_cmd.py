@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.copies import copies
+from cli.exitcodes import Exit
 from cli.mediawords import told
 from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import fail, human_size, json_option, print_fields, print_json, print_table, progress, say
@@ -41,7 +42,7 @@ def explain(paths: tuple[str, ...], size: str | None, config_file: Path | None, 
     try:
         wanted = None if size is None else parse_size(size)
     except ValueError as error:
-        fail(f"--size {size}: {error}")
+        fail(f"--size {size}: {error}", code=Exit.USAGE)
     inner = [inside(config, path) for path in expanded(paths)]
     contact = mounted(config)
     answers = call(contact, "/api/explain", {"paths": inner, "size": wanted})

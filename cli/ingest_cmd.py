@@ -21,7 +21,7 @@ from cli.indexing import (
     trees_of,
 )
 from cli.options import config_option, load
-from cli.output import confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
+from cli.output import busy, confirm, dry_run_option, fail, json_option, print_json, progress, say, warn, yes_option
 from cli.sizes import parse_duration
 from indexer.ingest import PATTERN
 
@@ -78,9 +78,11 @@ def ingest(
             work = Ingest(to, aside, contents, pattern=pattern, settle=seconds, stop=stop, progressed=shown_progress())
         except PatternError as error:
             fail(f"--pattern: {error}", code=Exit.USAGE)
-        there = find([to], stop=stop).files if os.path.isdir(to) else []
-        found = find([source], stop=stop, left_out=lambda path: path == aside, excluded=excluded_by(patterns, [source]))
-        items, kept = work.plan(found.files, there)
+        with busy("looking for files"):
+            there = find([to], stop=stop).files if os.path.isdir(to) else []
+            excluded = excluded_by(patterns, [source])
+            new = find([source], stop=stop, left_out=lambda path: path == aside, excluded=excluded).files
+        items, kept = work.plan(new, there)
         progress("")
         if stop.is_set():
             fail("Interrupted; nothing was moved.")

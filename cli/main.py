@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 
 import click
 
-from cli.exitcodes import Exit
+from cli.exitcodes import Exit, in_words
 from cli.output import fail
 
 # Each command with its module, which is imported when the command is asked for: all of them take longer to import
@@ -46,7 +46,7 @@ class _WhenAsked(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._added:
             module = importlib.import_module(f"cli.{self._modules[name]}")
-            self._added.update((command.name, command) for command in module.commands)
+            self._added.update((command.name, _with_codes(command, command.name)) for command in module.commands)
         return self._added[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
@@ -60,6 +60,16 @@ class _WhenAsked(MutableMapping[str, click.Command]):
 
     def __len__(self) -> int:
         return len({**self._modules, **self._added})
+
+
+def _with_codes(command: click.Command, name: str) -> click.Command:
+    """The command, whose help and that of all below it tell their exit codes."""
+    if isinstance(command, click.Group):
+        for part, child in command.commands.items():
+            _with_codes(child, f"{name} {part}")
+    else:
+        command.epilog = in_words(name)
+    return command
 
 
 class Commands(click.Group):

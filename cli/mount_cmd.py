@@ -19,7 +19,7 @@ from cli.daemon import PortTaken
 from cli.exitcodes import Exit
 from cli.folders import check_paths
 from cli.options import config_option, load
-from cli.output import fail, say, warn
+from cli.output import busy, fail, say, warn
 from cli.problems import ConfigMissing
 from cli.state import StateFolder, StateInUse
 from debrid.errors import StoreError
@@ -29,6 +29,8 @@ from vfs.namesdb import NamesDamaged
 
 log = logging.getLogger(__name__)
 
+# That a mount which did not start may end with.
+_CODES = (Exit.FAILED, Exit.USAGE)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _CANNOT_START = (StateInUse, DriveError, NamesDamaged, StoreError, PortTaken, MountError)
@@ -97,14 +99,18 @@ def _mount_in_background(config: Config) -> None:
             stderr=output,
             start_new_session=True,
         )
-    if vfs.mount.wait_until_mounted(config.mount.path, lambda: process.poll() is not None, _START_SECONDS):
+    with busy("waiting for the tree to answer"):
+        mounted = vfs.mount.wait_until_mounted(config.mount.path, lambda: process.poll() is not None, _START_SECONDS)
+    if mounted:
         say(f"Mounted at {config.mount.path} (process {process.pid}, log {state.log}).")
         return
     process.terminate()
     said = state.log.read_bytes()[begin:].decode(errors="replace").strip()
     if not said:
         said = f"nothing, not even in {state.log}: is the disk of the state folder full?"
-    fail(f"The mount did not start. It said:\n{said}", code=Exit(min(process.wait(), 4) or 1))
+    code = process.wait()
+    # Killed by a signal it has a negative one.
+    fail(f"The mount did not start. It said:\n{said}", code=Exit(code) if code in _CODES else Exit.FAILED)
 
 
 @click.command()
@@ -128,7 +134,8 @@ def unmount(config_file: Path | None, force: bool) -> None:
         vfs.mount.unmount(path, force or state == "stale")
     except MountError as error:
         fail(str(error))
-    _wait_for_end(StateFolder(config.state.path))
+    with busy("waiting for its process to end"):
+        _wait_for_end(StateFolder(config.state.path))
     say(f"Unmounted {path}.")
 
 

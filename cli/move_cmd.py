@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from cli.config import Config
+from cli.exitcodes import Exit
 from cli.move_jobs import described
 from cli.moving import JOBS
 from cli.options import call, config_option, load, mounted
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -95,7 +97,7 @@ def tier(source: str, target: str, older: str, above: float, config_file: Path |
     try:
         seconds = parse_duration(older)
     except ValueError as error:
-        fail(f"--older {older}: {error}")
+        fail(f"--older {older}: {error}", code=Exit.USAGE)
     spec = {"source": source, "target": target, "older": seconds, "above": above / 100}
     _run("tier", spec, load(config_file), options)
 
@@ -104,7 +106,8 @@ def _run(kind: str, spec: dict[str, Any], config: Config, options: Mapping[str, 
     """Show the plan, ask, and let the mount begin."""
     contact, log = mounted(config), options["moves_log"]
     wanted = {"kind": kind, "spec": {**spec, "rate": _rate(options["rate"]), "log": None if log is None else str(log)}}
-    planned: list[Answer] = call(contact, f"{JOBS}/plan", wanted)
+    with busy("planning"):
+        planned: list[Answer] = call(contact, f"{JOBS}/plan", wanted)
     moves = [one for one in planned if not one["problem"]]
     if options["dry_run"]:
         _show(planned, options["as_json"])
@@ -126,14 +129,14 @@ def _run(kind: str, spec: dict[str, Any], config: Config, options: Mapping[str, 
     else:
         say(f"Job {number} has begun. To watch it: mediapool jobs list; to stop it: mediapool jobs pause {number}")
     if job["problem"]:
-        raise SystemExit(1)
+        raise SystemExit(Exit.FAILED)
 
 
 def _rate(text: str | None) -> int | None:
     try:
         return None if text is None else parse_size(text)
     except ValueError as error:
-        fail(f"--rate {text}: {error}")
+        fail(f"--rate {text}: {error}", code=Exit.USAGE)
 
 
 def _show(planned: Sequence[Answer], as_json: bool) -> None:

@@ -15,6 +15,8 @@ from cli.state import Contact, StateFolder
 
 # Reading a configuration and speaking to a mount are imported where they are done: some commands do neither.
 if TYPE_CHECKING:
+    from requests import Response
+
     from cli.config import Config
 
 _SECONDS = 30
@@ -49,13 +51,8 @@ def call(contact: Contact, path: str, data: Any = None) -> Any:
     """GET `path` from the daemon, or POST `data` to it as JSON; ends the command with a message if that fails."""
     import requests
 
-    method, seconds = ("GET", _SECONDS) if data is None else ("POST", _LONG_SECONDS)
-    headers = {"Authorization": f"Bearer {contact.token}"}
     try:
-        # Never by a proxy of the environment: this is a conversation with this machine.
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(method, contact.url + path, headers=headers, json=data, timeout=seconds)
+        answer = answered(contact, path, data, _SECONDS if data is None else _LONG_SECONDS)
         # The daemon's own refusals are plain text for people.
         if not answer.ok and answer.headers.get("Content-Type", "").startswith("text/plain"):
             fail(f"The running mount refuses: {answer.text.strip()}")
@@ -67,6 +64,18 @@ def call(contact: Contact, path: str, data: Any = None) -> Any:
             f"The running mount (process {contact.pid}) does not answer at {contact.url}: {cause}.",
             code=Exit.FAILED,
         )
+
+
+def answered(contact: Contact, path: str, data: Any, seconds: float) -> "Response":
+    """What the daemon answers within `seconds`, be it a refusal; raises what requests raises."""
+    import requests
+
+    headers = {"Authorization": f"Bearer {contact.token}"}
+    # Never by a proxy of the environment: this is a conversation with this machine.
+    with requests.Session() as session:
+        session.trust_env = False
+        method = "GET" if data is None else "POST"
+        return session.request(method, contact.url + path, headers=headers, json=data, timeout=seconds)
 
 
 def mounted(config: "Config") -> Contact:

@@ -7,9 +7,11 @@ name from a filesystem or a provider may hold anything, so all texts pass `print
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TextIO
 
 import click
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+# Columns no wider than a date with its time are never folded.
+_SHORT = 16
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 # One definition for all commands, so that these mean the same everywhere.
@@ -61,6 +65,14 @@ def say(text: str = "") -> None:
         print(printable(line))
 
 
+def advise(text: str) -> None:
+    """Print a paragraph: on a terminal broken between words, elsewhere one line."""
+    console = _console(sys.stdout)
+    # Typed again or copied, so nothing is put between its words but a new line.
+    lines = textwrap.wrap(printable(text), console.width, break_long_words=False, break_on_hyphens=False)
+    say("\n".join(lines) if console.is_terminal else text)
+
+
 def print_json(data: Any) -> None:
     """Print `data` as JSON, indented, in ASCII, so that names of any bytes survive; paths become texts."""
     print(json.dumps(data, indent=2, default=str))
@@ -76,27 +88,57 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], right:
     texts = [[printable(cell) for cell in row] for row in rows]
     console = _console(sys.stdout)
     if console.is_terminal:
-        console.print(_drawn(headers, texts, right))
+        console.print(_drawn(headers, texts, right, console.width))
     else:
         _plain([list(headers), *texts] if headers else texts, right)
 
 
 def progress(text: str) -> None:
     """Show how far something is, in place of what was shown before; only to people. "" takes it away."""
-    if sys.stderr.isatty():
-        width = _console(sys.stderr).width - 1
-        print(f"\r\x1b[K{printable(text)[:width]}", end="", file=sys.stderr, flush=True)
+    if not sys.stderr.isatty():
+        return
+    console = _console(sys.stderr)
+    if not console.is_dumb_terminal:
+        print(f"\r\x1b[K{_cropped(printable(text), console.width - 1)}", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Show what is being done until the block ends, where nobody can tell how far it is; only to people."""
+    progress(f"{text} ...")
+    try:
+        yield
+    finally:
+        progress("")
+
+
+def _cropped(text: str, width: int) -> str:
+    """The part of `text` that fits; some letters take two columns."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, width)
 
 
 def transfer_bar(quiet: bool) -> "Progress":
     """A bar for bytes on their way, with speed and time left, that goes away at the end; only to people."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.table import Column
 
     console = Console(file=sys.stderr, markup=False, highlight=False)
-    columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
-    shown = console.is_terminal and not quiet
-    return Progress(TextColumn("{task.description}"), *columns, console=console, disable=not shown, transient=True)
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    # Name and bar share what the figures leave, so that all of it is one line.
+    columns = (
+        TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
+        BarColumn(None, table_column=Column(ratio=2)),
+        DownloadColumn(True, table_column=whole()),
+        TransferSpeedColumn(table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
+    )
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True, expand=True)
 
 
 def short_name(path: str) -> str:
@@ -146,26 +188,42 @@ def _console(stream: TextIO) -> "Console":
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int]) -> "Table":
+def _drawn(headers: Sequence[str], rows: list[list[str]], right: Collection[int], width: int) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=bool(headers), pad_edge=False, padding=(0, 2, 0, 0))
-    count = max([len(headers), *map(len, rows)])
-    for number in range(count):
+    widths = _widths([list(headers), *rows])
+    whole = _kept_whole(widths, width)
+    for number in range(len(widths)):
         title = Text(headers[number] if headers else "", style="bold")
+        justify: Literal["left", "right"] = "right" if number in right else "left"
         # Folded, not cut: the end of a path is what tells one from another.
-        table.add_column(title, justify="right" if number in right else "left", overflow="fold")
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=number in whole)
     for row in rows:
         table.add_row(*map(Text, row))
     return table
 
 
-def _plain(rows: list[list[str]], right: Collection[int]) -> None:
+def _kept_whole(widths: Sequence[int], width: int) -> set[int]:
+    """The columns whose cells are not folded: sizes, dates and words are no use in pieces. None, if little were left
+    to the others."""
+    short = {number for number, one in enumerate(widths) if one <= _SHORT}
+    others = len(widths) - len(short)
+    left = width - sum(widths[number] + 2 for number in short)
+    return short if left >= others * _SHORT else set()
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    """Of each column, as a terminal shows it."""
     from rich.cells import cell_len
 
     columns = max(map(len, rows), default=0)
-    widths = [max((cell_len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
+    return [max((cell_len(row[at]) for row in rows if at < len(row)), default=0) for at in range(columns)]
+
+
+def _plain(rows: list[list[str]], right: Collection[int]) -> None:
+    widths = _widths(rows)
     for row in rows:
         cells = [_padded(cell, widths[at], at in right) for at, cell in enumerate(row)]
         print("  ".join(cells).rstrip())

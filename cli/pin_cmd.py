@@ -10,6 +10,7 @@ import click
 from cli.config import Config
 from cli.options import call, config_option, expanded, inside, load, mounted
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -82,7 +83,8 @@ def _run(goal: str, words: Sequence[str], config: Config, question: str, options
     dry_run, yes, as_json = options
     contact = mounted(config)
     wanted = {"goal": goal, "paths": [inside(config, path) for path in expanded(words)]}
-    answers = call(contact, f"{PINS}/ask", {**wanted, "dry_run": True})
+    with busy("looking for remote files"):
+        answers = call(contact, f"{PINS}/ask", {**wanted, "dry_run": True})
     work = [answer for answer in answers if answer["state"] not in (*_IDLE, "failed")]
     if work and not dry_run:
         if question:

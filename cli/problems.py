@@ -41,10 +41,15 @@ class Problem:
     value: str = ""
     note: str = ""
 
+    @property
+    def place(self) -> str:
+        """The place as it is written in TOML: "[debrid] token"."""
+        return _title(self.where)
+
     def __str__(self) -> str:
         value = f" = {self.value}" if self.value else ""
         note = f"  ({self.note})" if self.note else ""
-        title = f"{_title(self.where)}{value}{note}"
+        title = f"{self.place}{value}{note}"
         return "\n  ".join(part for part in (title.strip(), self.wrong, self.remedy) if part)
 
 

@@ -8,6 +8,7 @@ import click
 
 from cli.options import call, config_option, load, mounted
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -41,14 +42,16 @@ def prune(torrents: tuple[str, ...], config_file: Path | None, dry_run: bool, ye
     """
     contact = mounted(load(config_file))
     hashes = _hashes(call(contact, "/api/debrid/torrents"), torrents) if torrents else None
-    found = call(contact, _PRUNE, {"hashes": hashes, "dry_run": True})
+    with busy("looking for torrents that are gone"):
+        found = call(contact, _PRUNE, {"hashes": hashes, "dry_run": True})
     _refuse_others(hashes or (), found)
     if not as_json:
         _show("To be removed", found)
     if found and not dry_run:
         confirm(f"Remove {_count(found)} from the tree? They do not come back by themselves.", yes)
         # Of exactly what was shown, and of that only what is still gone.
-        found = call(contact, _PRUNE, {"hashes": [each["hash"] for each in found], "dry_run": False})
+        with busy(f"removing {_count(found)}"):
+            found = call(contact, _PRUNE, {"hashes": [each["hash"] for each in found], "dry_run": False})
     if as_json:
         print_json(found)
     elif found and not dry_run:

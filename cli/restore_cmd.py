@@ -7,7 +7,7 @@ import click
 from cli import keeping
 from cli.keeping import Found
 from cli.options import config_option, load
-from cli.output import confirm, dry_run_option, fail, human_time, json_option, print_json, say, yes_option
+from cli.output import busy, confirm, dry_run_option, fail, human_time, json_option, print_json, say, yes_option
 from cli.state import StateFolder, StateInUse
 from vfs import namescopies
 from vfs.namescopies import Copy
@@ -39,7 +39,8 @@ def restore_names(
     except StateInUse as error:
         fail(str(error))
     try:
-        found = keeping.look_for(config, state)
+        with busy("looking for copies"):
+            found = keeping.look_for(config, state)
         wanted = None if empty else _wanted(found, copy)
         if as_json:
             print_json(_as_json(found, wanted))
@@ -49,7 +50,8 @@ def restore_names(
             fail(*_no_choice(found))
         if not dry_run:
             confirm(_question(wanted), yes)
-            aside = _replace(state, wanted)
+            with busy("putting the names back"):
+                aside = _replace(state, wanted)
             _report(as_json, wanted, aside)
     finally:
         state.release()

@@ -26,6 +26,7 @@ from cli.indexing import (
 )
 from cli.options import config_option
 from cli.output import (
+    busy,
     confirm,
     dry_run_option,
     fail,
@@ -65,7 +66,7 @@ def sort(
 
     \b
     Example:
-      mediapool index sort /mnt/disk2/dump --master /mnt/disk1/media --to /mnt/disk2/duplicates --dry-run
+      mediapool index sort /mnt/disk2 --master /mnt/disk1 --to /mnt/aside
     """
     from indexer.duplicates import Search
     from indexer.finding import find, is_below
@@ -81,7 +82,8 @@ def sort(
     everything = trees_of([os.fsdecode(one) for one in (*kept, *sorted_trees)])
     with contents_of(state) as contents, interruptible() as stop:
         excluded = excluded_by(patterns, everything)
-        found = find(everything, stop=stop, left_out=lambda path: path == to, excluded=excluded)
+        with busy("looking for files"):
+            found = find(everything, stop=stop, left_out=lambda path: path == to, excluded=excluded)
         result = Search(contents, everything, stop=stop, progressed=shown_progress()).run(
             found.files, bytes_of(min_size)
         )

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from debrid.errors import RateLimited
 from debrid.holds import ANY, UNRESTRICT, Holds
@@ -114,6 +114,14 @@ class Limits:
         """Seconds until the pause after a refusal ends; 0 if there is none."""
         with self._lock:
             return max(0.0, self._paused_until - self._clock())
+
+    def state(self) -> dict[str, Any]:
+        """Calls of each kind that may be made at once (`left`), those that `wait`, and the seconds of a pause left."""
+        with self._lock:
+            now = self._clock()
+            left = {kind: int(self._available(kind, now)) for kind in self._rates}
+            waiting = len(self._waiting)
+        return {"left": left, "waiting": waiting, "paused_for": self.paused_for()}
 
     def refused_within(self, seconds: float) -> bool:
         """True if the last refusal is no older than this."""

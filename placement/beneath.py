@@ -14,7 +14,6 @@ import ctypes
 import errno
 import functools
 import os
-import re
 import struct
 import sys
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from placement.kinds import Kind, kind_of
+from placement.mounttable import Mount, mounts
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
@@ -237,15 +237,12 @@ class Root:
     def filesystem_type(self) -> str:
         """The kind of filesystem, as mount(8) calls it; "" where unknown."""
         mount = _mount_of(self._fd)
-        return mount[mount.index("-") + 1] if mount else ""
+        return mount.kind if mount else ""
 
     def kind(self) -> Kind | None:
         """The kind of drive that the root lies on; None where unknown."""
         mount = _mount_of(self._fd)
-        if mount is None:
-            return None
-        type_and_source = mount[mount.index("-") + 1 :]
-        return kind_of(type_and_source[0], _unescaped(type_and_source[1]), self.key[0])
+        return None if mount is None else kind_of(mount.kind, mount.source, self.key[0])
 
     def close(self) -> None:
         """Close now, for a caller that knows itself alone; harmless when repeated."""
@@ -297,26 +294,17 @@ def _first_piece(path: bytes) -> tuple[bytes, bytes]:
 
 def _is_mounted_whole(fd: int) -> bool:
     mount = _mount_of(fd)
-    return mount is not None and mount[3] == "/" and _unescaped(mount[4]) == os.readlink(f"/proc/self/fd/{fd}")
+    return mount is not None and mount.root == "/" and mount.point == os.readlink(f"/proc/self/fd/{fd}")
 
 
-def _mount_of(fd: int) -> list[str] | None:
-    """The fields of the line in mountinfo(5) about the mount of `fd`; None where unknown.
-
-    By the id of the mount, as st_dev cannot tell a filesystem's top from a bind mount.
-    """
+def _mount_of(fd: int) -> Mount | None:
+    """The mount of `fd`; None where unknown. By its id, as st_dev cannot tell a filesystem's top from a bind mount."""
     try:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as info:
-            mount_id = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
-        with open("/proc/self/mountinfo", encoding=sys.getfilesystemencoding(), errors="surrogateescape") as mounts:
-            return next((fields for line in mounts if (fields := line.split(" "))[0] == mount_id), None)
+            mount_id = next(int(line.split()[1]) for line in info if line.startswith("mnt_id:"))
+        return next((mount for mount in mounts() if mount.id == mount_id), None)
     except (OSError, StopIteration):
         return None
-
-
-def _unescaped(field: str) -> str:
-    """A mountinfo field without its octal escapes of blank, tab, newline and backslash."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def renameat2(olddirfd: int, old: str, newdirfd: int, new: str, flags: int = 0) -> None:

@@ -5,7 +5,6 @@ import ctypes
 import errno
 import logging
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from placement.mounttable import mount_at
 from vfs.filesystem import FileSystem
 
 if TYPE_CHECKING:
@@ -39,20 +39,8 @@ class MountError(Exception):
 
 def kind_at(path: Path) -> str | None:
     """The filesystem type mounted exactly at `path`, the topmost if several; None if nothing is."""
-    return _at(path)[0]
-
-
-def _at(path: Path) -> tuple[str | None, str]:
-    """The type of what is mounted exactly at `path`, the topmost if several, and its device as MAJOR:MINOR."""
-    wanted = os.path.abspath(path)
-    found: tuple[str | None, str] = (None, "")
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-        for line in mounts:
-            left, _, right = line.partition(" - ")
-            fields = left.split(" ")
-            if _unescaped(fields[4]) == wanted:
-                found = (right.split(" ")[0], fields[2])
-    return found
+    found = mount_at(path)
+    return None if found is None else found.kind
 
 
 def state(path: Path) -> State:
@@ -151,12 +139,12 @@ def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[
     mounted.set()
     os.fchmod(bare, _BARE_MODE)
     asked = subprocess.run(["stat", "--file-system", path], capture_output=True, check=False)
-    kind, device = _at(path)
-    if asked.returncode or kind != KIND:  # it was ended before it answered
+    there = mount_at(path)
+    if asked.returncode or there is None or there.kind != KIND:  # it was ended before it answered
         return
     # Root only; without it reading is slower, not wrong. Not before that answer, which sets it as well.
     with contextlib.suppress(OSError):
-        Path(_READ_AHEAD_FILE.format(device=device)).write_text(str(_READ_AHEAD))
+        Path(_READ_AHEAD_FILE.format(device=there.device)).write_text(str(_READ_AHEAD))
     started()
 
 
@@ -200,8 +188,3 @@ def wait_until_mounted(path: Path, ended: Callable[[], bool], seconds: float) ->
             return True
         time.sleep(0.05)
     return False
-
-
-def _unescaped(field: str) -> str:
-    """A field of mountinfo, in which blanks and backslashes stand as octal escapes."""
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

@@ -163,6 +163,10 @@ class ApiExchange(Exchange):
         if not (route.free or site.profile.premium_left):
             raise ApiError(_ACCOUNT["free"])
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The header Date is of the virtual clock too."""
+        return super().date_time_string(self._site.clock.now() if timestamp is None else timestamp)
+
     def _send(self, reply: Reply) -> None:
         body = reply.body()
         headers = dict(reply.headers)

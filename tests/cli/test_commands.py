@@ -1,7 +1,9 @@
 """Commands that need no mount, and what holds for all of them."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from mounting import ROOT, Mounted, wait_for
 
+from cli.exitcodes import ENDS_WITH, Exit
 from cli.main import main
 from debrid.simulator import Simulator
+from placement.jobs import Jobs
 
 USING = (ROOT / "docs/using.md").read_text()
 
@@ -50,6 +54,57 @@ def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> 
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts}"
             assert any(f"`{option}" in USING for option in parameter.opts), f"{name} {parameter.opts}"
+
+
+# What each command that can end with 3 is given to come that far without a mount.
+ARGUMENTS = {
+    "cache warm": ["x"],
+    "debrid add": ["magnet:?xt=urn:btih:" + "a" * 40],
+    "download": ["x"],
+    "explain": ["x"],
+    "index duplicates": ["DRIVE", "--remote"],
+    "ingest": ["DRIVE", "--to", "photos"],
+    "jobs pause": ["1"],
+    "jobs resume": ["1"],
+    "jobs undo": ["1"],
+    "pin": ["x"],
+    "pool drain": ["drive1"],
+    "pool tier": ["ssd", "hdd"],
+    "unpin": ["x"],
+}
+
+
+@pytest.mark.parametrize("name", ENDS_WITH[Exit.NOT_MOUNTED])
+def test_commands_that_need_a_mount_say_so(name: str, pool: Mounted) -> None:
+    words = [str(pool.drive_paths[0]) if word == "DRIVE" else word for word in ARGUMENTS.get(name, [])]
+    pool.state.mkdir()
+    jobs = Jobs(pool.state / "jobs.db")
+    jobs.add("balance", {})
+    jobs.close()
+    done = run(*name.split(), *words, "--config", pool.config)
+    assert done.exit_code == Exit.NOT_MOUNTED and "mounted" in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_tells_the_exit_codes(name: str) -> None:
+    codes = {
+        int(code)
+        for code in re.findall(r"\b(\d) ", run(*name.split()[1:], "--help").output.partition("Exit codes:")[2])
+    }
+    path = name.removeprefix("mediapool ")
+    assert codes == {0, 1, 2} | {code.value for code, commands in ENDS_WITH.items() if path in commands}
+
+
+def test_no_other_command_ends_with_these_codes() -> None:
+    """Whatever ends with 3 or 4 is in a module of the commands that are listed."""
+    called = re.compile(r"\bmounted\((?:config|load\()|Exit\.NOT_MOUNTED")
+    for code, mark in ((Exit.NOT_MOUNTED, called), (Exit.PROVIDER, re.compile(r"Exit\.PROVIDER"))):
+        callbacks = [COMMANDS[f"mediapool {name}"].callback for name in ENDS_WITH[code]]
+        modules = {inspect.unwrap(callback).__module__ for callback in callbacks if callback}
+        # What commands share, and what a job's command hands it on to.
+        shared = {"cli.options", "cli.exitcodes", "cli.move_jobs"}
+        found = {f"cli.{path.stem}" for path in (ROOT / "cli").glob("*.py") if mark.search(path.read_text())}
+        assert found - shared <= modules and modules <= found | {"cli.jobs_cmd"}, (found, modules)
 
 
 def test_there_is_a_version() -> None:

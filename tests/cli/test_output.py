@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from cli import output
-from cli.exitcodes import Exit
+from cli.exitcodes import ENDS_WITH, WORDS, Exit
 
 USING = Path(__file__).parents[2] / "docs" / "using.md"
 HOSTILE = "[red]x[/red]\x1b[2J\n\udcff"
@@ -88,6 +88,56 @@ def test_a_table_on_a_terminal_fits_and_loses_nothing(
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert text.count("x") == 100
     assert "\x1b[1m" in terminal.getvalue()
+
+
+def test_sizes_and_dates_are_not_folded_for_the_sake_of_a_path(make_terminal: MakeTerminal) -> None:
+    terminal = make_terminal()
+    output.print_table(
+        ["State", "Done", "Size", "Since", "Path"],
+        [("downloading", "100 %", "1023.9 GiB", "2026-11-21 16:56", "/mnt/" + "x" * 200)],
+        right={1, 2},
+    )
+    first = plain(terminal.getvalue()).splitlines()[1]
+    assert first.startswith("downloading  100 %  1023.9 GiB  2026-11-21 16:56  /mnt/x")
+    assert plain(terminal.getvalue()).count("x") == 200
+
+
+def test_many_short_columns_leave_room_for_a_path(make_terminal: MakeTerminal) -> None:
+    terminal = make_terminal()
+    output.print_table([""] * 6, [("0123456789abcde",) * 5 + ("x" * 100,)])
+    text = plain(terminal.getvalue())
+    assert max(cell_len(line) for line in text.splitlines()) <= 80 and text.count("x") == 100
+    assert text.count("e") == 5, "folded, as nothing else fits"
+
+
+def test_progress_is_one_line_of_a_terminal(make_terminal: MakeTerminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = make_terminal()
+    with output.busy("looking at 映画" + "画" * 100):
+        shown = terminal.getvalue()
+    assert shown.startswith("\r\x1b[Klooking at 映画") and cell_len(shown.removeprefix("\r\x1b[K")) <= 79
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    dumb = make_terminal()
+    monkeypatch.setenv("TERM", "dumb")
+    output.progress("50 %")
+    assert dumb.getvalue() == ""
+
+
+def test_no_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with output.busy("working"):
+        output.progress("50 %")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_paragraphs_break_between_words_on_a_terminal(
+    make_terminal: MakeTerminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "give it " + "ext4 or xfs " * 20 + "/mnt/" + "x" * 100
+    output.advise(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    terminal = make_terminal()
+    output.advise(text)
+    lines = terminal.getvalue().splitlines()
+    assert " ".join(lines) == text and all(cell_len(line) <= 80 for line in lines[:-1]) and len(lines) > 3
 
 
 @pytest.mark.parametrize("off", [False, True])
@@ -180,3 +230,6 @@ def test_on_a_terminal_people_are_asked(
 def test_the_exit_codes_are_documented() -> None:
     rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \| .+ \|$", USING.read_text(), re.MULTILINE)
     assert {(int(code), name) for code, name in rows} == {(code.value, code.name) for code in Exit}
+    listed = re.findall(r"^\| (\d+) \| (`[a-z].+) \|$", USING.read_text(), re.MULTILINE)
+    named = {Exit(int(code)): tuple(re.findall(r"`([a-z ]+)`", commands)) for code, commands in listed}
+    assert named == ENDS_WITH and set(WORDS) == set(Exit)
