@@ -5,10 +5,11 @@ from click.shell_completion import get_completion_class
 
 # What click asks for the completions of a line by.
 _VARIABLE = "_MEDIAPOOL_COMPLETE"
+_SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(_SHELLS), metavar="|".join(_SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print what makes a shell complete commands, options and files.

@@ -4,32 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 from mounting import ROOT, Mounted, wait_for
 
 from cli.main import main
 from debrid.simulator import Simulator
-
-USING = (ROOT / "docs/using.md").read_text()
-
-
-def all_commands() -> Iterator[tuple[str, click.Command]]:
-    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-        if isinstance(command, click.Group):
-            for part, child in command.commands.items():
-                yield from walk(f"{name} {part}", child)
-        else:
-            yield name, command
-
-    yield from walk("mediapool", main)
-
-
-COMMANDS = dict(all_commands())
 
 
 def run(*arguments: object, **options: object) -> Result:
@@ -39,17 +21,6 @@ def run(*arguments: object, **options: object) -> Result:
 @pytest.fixture
 def pool(tmp_path: Path) -> Mounted:
     return Mounted(tmp_path)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> None:
-    help_text = run(*name.split()[1:], "--help").output
-    assert "Example:" in help_text and f"  {name}" in help_text
-    assert f"`{name}" in USING
-    for parameter in COMMANDS[name].params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{name} {parameter.opts}"
-            assert any(f"`{option}" in USING for option in parameter.opts), f"{name} {parameter.opts}"
 
 
 def test_there_is_a_version() -> None:

@@ -66,7 +66,8 @@ def test_bash_completes_options_and_their_values(environment: dict[str, str]) ->
 
 def test_names_of_commands_are_offered_without_loading_any() -> None:
     code = (
-        "import os, sys; os.environ.update(COMP_WORDS='mediapool ', COMP_CWORD='1', _MEDIAPOOL_COMPLETE='bash_complete')\n"
+        "import os, sys\n"
+        "os.environ.update(COMP_WORDS='mediapool ', COMP_CWORD='1', _MEDIAPOOL_COMPLETE='bash_complete')\n"
         "from cli.main import main\n"
         "try: main(prog_name='mediapool')\n"
         "finally: print([name for name in sys.modules if name.endswith('_cmd')])"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MakeMount
-from mounting import ROOT, Mounted, wait_for
+from mounting import ROOT, wait_for
 
 from cli.service import Service
 
@@ -160,8 +160,6 @@ def test_no_path_that_systemd_would_misread_is_installed(tmp_path: Path) -> None
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "DESTDIR": str(tmp_path / "root")}
-    done = subprocess.run(
-        [SERVICE / "install", "--user"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([SERVICE / "install", "--user"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and str(program) in done.stderr
     assert not (tmp_path / "root").exists()
