@@ -3,17 +3,20 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders import ROOT, Mount, _environment
+from contenders import ROOT, Mount, environment
 from simulated import Provider
 
 KINDS = ("mkv", "mp4", "avi")
 LIBRARY = "media/movies"
 _SUBTITLES = "1\n00:00:00,500 --> 00:00:02,000\nFilm {number}\n\n2\n00:00:03,000 --> 00:00:04,000\nThe end\n"
-# Each kind as programs like it least: mp4 has its index at the end, mkv has text beside the pictures.
-_STREAMS = {"mkv": ("-map", "1", "-c:s", "srt"), "mp4": (), "avi": ("-c:v", "mpeg4", "-q:v", "3")}
+# mp4 has its index at the end, mkv has text beside the pictures.
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-b:v", "4M", "-maxrate", "4M", "-bufsize", "8M")
+_CODED = {"mkv": (*_H264, "-c:a", "aac"), "mp4": (*_H264, "-c:a", "aac"),
+          "avi": ("-c:v", "mpeg4", "-b:v", "4M", "-maxrate", "4M", "-bufsize", "8M", "-c:a", "mp3")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ def make(clips: Clips, seconds: int) -> None:
         text = clips.base / "text.srt"
         text.write_text(_SUBTITLES.format(number=number))
         kind = KINDS[number % len(KINDS)]
-        subtitles = ("-i", text) if kind == "mkv" else ()
-        _ffmpeg("-i", masters[kind], *subtitles, "-map", "0", *(_STREAMS[kind] if kind == "mkv" else ()), "-c:v", "copy",
-                "-c:a", "copy", "-metadata", f"title={target.stem}", target)  # fmt: skip
+        subtitles = ("-i", text, "-map", "0", "-map", "1", "-c:s", "srt") if kind == "mkv" else ("-map", "0")
+        _ffmpeg(
+            "-i", masters[kind], *subtitles, "-c:v", "copy", "-c:a", "copy", "-metadata", f"title={target.stem}", target
+        )
         remote = clips.is_remote(path)
         copy = clips.remote / clips.torrent(path) if remote else clips.drives[number % 2] / path
         copy.parent.mkdir(parents=True)
@@ -77,11 +81,8 @@ def _film(base: Path, kind: str, seconds: int) -> Path:
     master = base / f"master.{kind}"
     # Noise, so that a second of it has the bytes of a real one.
     pictures = f"testsrc2=size=1280x720:rate=25:duration={seconds},noise=alls=20:allf=t"
-    coded = _STREAMS["avi"] if kind == "avi" else ("-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-maxrate", "4M",
-                                                   "-bufsize", "8M", "-g", "50")  # fmt: skip
-    sound = ("-c:a", "mp3") if kind == "avi" else ("-c:a", "aac")
-    _ffmpeg("-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}", *coded,
-            *sound, "-shortest", master)  # fmt: skip
+    inputs = ("-f", "lavfi", "-i", pictures, "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}")
+    _ffmpeg(*inputs, *_CODED[kind], "-shortest", master)
     return master
 
 
@@ -118,13 +119,11 @@ class ClipMount(Mount):
 
     @property
     def cli(self) -> list[str | Path]:
-        import sys
-
         return [sys.executable, "-m", "cli"]
 
     def run(self, *words: str) -> None:
         """Another command of the same configuration."""
-        subprocess.run([*self.cli, *words, "--config", self._config], cwd=ROOT, env=_environment(), check=True,
+        subprocess.run([*self.cli, *words, "--config", self._config], cwd=ROOT, env=environment(), check=True,
                        capture_output=True, timeout=120)  # fmt: skip
 
     def import_remote(self) -> None:
