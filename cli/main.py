@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.exitcodes import Exit, in_words
 from cli.output import fail
@@ -33,6 +34,7 @@ _MODULES = {
     "ingest": "ingest_cmd",
     "archive": "archive_cmd",
     "jobs": "jobs_cmd",
+    "completion": "completion_cmd",
 }
 
 
@@ -74,6 +76,11 @@ def _with_codes(command: click.Command, name: str) -> click.Command:
 
 class Commands(click.Group):
     """The group of all commands; turns known errors into one message with a remedy and an exit code."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As that of any group, but from the names alone: whoever presses a key does not wait for imports."""
+        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -21,6 +21,7 @@ from cli.folders import check_paths
 from cli.options import config_option, load
 from cli.output import busy, fail, say, warn
 from cli.problems import ConfigMissing
+from cli.service import Service
 from cli.state import StateFolder, StateInUse
 from debrid.errors import StoreError
 from placement.identity import DriveError
@@ -71,18 +72,22 @@ def _write_config(config_file: Path | None) -> None:
 def _mount_here(config: Config) -> None:
     if logging.getLogger().level > logging.INFO:
         logging.getLogger().setLevel(logging.INFO)
+    service = Service(os.environ)
+    service.tell("STATUS=opening drives and databases")
     try:
-        with App(config) as app:
-            app.run(lambda: _tell(config))
+        with App(config) as app, service:
+            app.run(lambda: _tell(config, service))
     except _CANNOT_START as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}", "Check its permissions and the room on its disk.")
 
 
-def _tell(config: Config) -> None:
+def _tell(config: Config, service: Service) -> None:
     remote = "" if config.debrid.token else ", without Real-Debrid: [debrid] token is not set"
-    log.info("mounted at %s: %d drives%s", config.mount.path, len(config.drive), remote)
+    said = f"mounted at {config.mount.path}: {len(config.drive)} drives{remote}"
+    log.info("%s", said)
+    service.ready(config.mount.path, said)
 
 
 def _mount_in_background(config: Config) -> None:

@@ -103,7 +103,7 @@ class Mount(Contender):
         with self.log.open("wb") as log:
             # A session of its own: Ctrl-C is for us, who then unmount.
             self._process = subprocess.Popen(
-                self.command(), cwd=ROOT, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.command(), cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
         try:
@@ -202,7 +202,7 @@ class Mediapool(Mount):
         """Whether the running mount says that the kernel reads and writes local files itself; None if it cannot."""
         asked = subprocess.run(
             [sys.executable, "-m", "cli", "status", "--json", "--config", str(self._config)],
-            cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True,
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
         )  # fmt: skip
         told = json.loads(asked.stdout).get("passthrough")
         return bool(told.get("on")) if isinstance(told, dict) else told
@@ -271,6 +271,6 @@ def _mergerfs_options(version: tuple[int, ...], variant: str, settings: Settings
     return ",".join(options)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Ours, without settings of mediapool: those would go before the config file of the benchmark."""
     return {key: value for key, value in os.environ.items() if not key.startswith("MEDIAPOOL_")}

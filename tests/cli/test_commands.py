@@ -6,34 +6,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
+from commanding import COMMANDS
 from mounting import ROOT, Mounted, wait_for
 
 from cli.exitcodes import ENDS_WITH, Exit
 from cli.main import main
 from debrid.simulator import Simulator
 from placement.jobs import Jobs
-
-USING = (ROOT / "docs/using.md").read_text()
-
-
-def all_commands() -> Iterator[tuple[str, click.Command]]:
-    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-        if isinstance(command, click.Group):
-            for part, child in command.commands.items():
-                yield from walk(f"{name} {part}", child)
-        else:
-            yield name, command
-
-    yield from walk("mediapool", main)
-
-
-COMMANDS = dict(all_commands())
 
 
 def run(*arguments: object, **options: object) -> Result:
@@ -43,17 +26,6 @@ def run(*arguments: object, **options: object) -> Result:
 @pytest.fixture
 def pool(tmp_path: Path) -> Mounted:
     return Mounted(tmp_path)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_and_is_documented(name: str) -> None:
-    help_text = run(*name.split()[1:], "--help").output
-    assert "Example:" in help_text and f"  {name}" in help_text
-    assert f"`{name}" in USING
-    for parameter in COMMANDS[name].params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{name} {parameter.opts}"
-            assert any(f"`{option}" in USING for option in parameter.opts), f"{name} {parameter.opts}"
 
 
 # What each command that can end with 3 is given to come that far without a mount.
@@ -88,18 +60,16 @@ def test_commands_that_need_a_mount_say_so(name: str, pool: Mounted) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_tells_the_exit_codes(name: str) -> None:
     codes = {
-        int(code)
-        for code in re.findall(r"\b(\d) ", run(*name.split()[1:], "--help").output.partition("Exit codes:")[2])
+        int(code) for code in re.findall(r"\b(\d) ", run(*name.split(), "--help").output.partition("Exit codes:")[2])
     }
-    path = name.removeprefix("mediapool ")
-    assert codes == {0, 1, 2} | {code.value for code, commands in ENDS_WITH.items() if path in commands}
+    assert codes == {0, 1, 2} | {code.value for code, commands in ENDS_WITH.items() if name in commands}
 
 
 def test_no_other_command_ends_with_these_codes() -> None:
     """Whatever ends with 3 or 4 is in a module of the commands that are listed."""
     called = re.compile(r"\bmounted\((?:config|load\()|Exit\.NOT_MOUNTED")
     for code, mark in ((Exit.NOT_MOUNTED, called), (Exit.PROVIDER, re.compile(r"Exit\.PROVIDER"))):
-        callbacks = [COMMANDS[f"mediapool {name}"].callback for name in ENDS_WITH[code]]
+        callbacks = [COMMANDS[name].callback for name in ENDS_WITH[code]]
         modules = {inspect.unwrap(callback).__module__ for callback in callbacks if callback}
         # What commands share, and what a job's command hands it on to.
         shared = {"cli.options", "cli.exitcodes", "cli.move_jobs"}
