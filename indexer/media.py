@@ -11,7 +11,6 @@ process is run here.
 import contextlib
 import errno
 import json
-import os
 import stat
 import subprocess
 import threading
@@ -19,6 +18,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+
+from placement import system as os
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data"]
 Hdr = Literal["Dolby Vision", "HDR10", "HLG"]

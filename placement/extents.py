@@ -1,9 +1,10 @@
 """Where a file has data, where it has holes, and where space was only reserved for it."""
 
 import errno
-import os
 import struct
 from collections.abc import Iterator
+
+from placement import system as os
 
 # FS_IOC_FIEMAP, its request and one extent of its answer, from <linux/fiemap.h>.
 _FIEMAP = 0xC020660B

@@ -6,9 +6,10 @@ no symbolic link is followed.
 
 import errno
 import logging
-import os
 import stat
 import sys
+
+from placement import system as os
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ the network but a read. Lock order: `_lock` of the open files, a leaf.
 import errno
 import functools
 import logging
-import os
 import stat
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 import winfspy
 from winfspy.plumbing import SecurityDescriptor, WinFSPyError, ffi, lib, nt_success
 
+from placement import system as os
 from vfs import winstatus
 from vfs.attr import OMIT, Attr, Caller
 from vfs.branch import Moved, error

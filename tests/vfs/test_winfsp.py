@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import winfsping
+from bypathing import work_by_path
 from uniting import ROOT, Pool
 from winfsping import DELETE, FOLDER, NO_FOLDER, NT, READ, WRITE, Driver, ffi
 
@@ -55,12 +56,16 @@ class Windows:
     def close(self) -> None:
         self.session.stop()
         self.filesystem.close()
-        self.pool.db.close()
+        self.pool.close()
 
 
 @pytest.fixture
-def windows(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
+def windows(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Windows]:
+    """A volume over drives that are worked on by path, as they are on Windows."""
     winfsping.install(tmp_path_factory.mktemp("winfsp"))
+    work_by_path(monkeypatch)
     windows = Windows(tmp_path)
     yield windows
     assert not windows.session.operations._opened_objs and not windows.session.operations._open
