@@ -2,6 +2,7 @@
 
 import errno
 import struct
+import sys
 from collections.abc import Iterator
 
 from placement import system as os
@@ -67,7 +68,9 @@ def _extents(fd: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _extents_from(fd: int, offset: int, size: int) -> list[tuple[int, int, int]]:
-    import fcntl  # not on Windows
+    if sys.platform == "win32":
+        return []
+    import fcntl
 
     answer = bytearray(_REQUEST.size + _AT_ONCE * _EXTENT.size)
     _REQUEST.pack_into(answer, 0, offset, size - offset, 0, 0, _AT_ONCE, 0)

@@ -15,7 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import winfspy
@@ -23,10 +23,11 @@ from winfspy.plumbing import SecurityDescriptor, WinFSPyError, ffi, lib, nt_succ
 
 from placement import system as os
 from vfs import winstatus
-from vfs.attr import OMIT, Attr, Caller
+from vfs.attr import OMIT, Attr
 from vfs.branch import Moved, error
 from vfs.filesystem import FileSystem
 from vfs.winlisting import WindowsListing
+from vfs.winmount import LABEL, Options, root_of
 from vfs.winnames import Found, WindowsNames, entries
 from vfs.winrename import WindowsRename
 
@@ -44,24 +45,12 @@ _NO_FOLDER = 0x40
 # Flag of Cleanup: the last handle of what is to be deleted is gone. winfspy does not export it.
 _DELETE = 0x1
 _WRITE_BITS = 0o222
-_LABEL = "mediapool"
 # How often, each 10 ms, a new volume is asked whether it answers.
 _ATTEMPTS = 100
 
+Refused = WinFSPyError
+"""Why a volume could not be made, mounted or served."""
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to mount: who owns what is made, the mode bits it lacks, how long Windows may keep attributes.
-
-    `rights`: the security descriptor of everything, in the words of SDDL.
-    """
-
-    owner: Caller
-    umask: int
-    cache_seconds: float
-    rights: str
 
 
 class Open:
@@ -105,14 +94,15 @@ def _translated(method: F) -> F:
 class Operations(winfspy.BaseFileSystemOperations):  # type: ignore[misc]
     """What WinFsp asks; `FileSystem` answers."""
 
-    def __init__(self, filesystem: FileSystem, options: Options) -> None:
+    def __init__(self, filesystem: FileSystem, options: Options, rights: str) -> None:
+        """`rights`: the security descriptor of everything, in SDDL."""
         super().__init__()
         self._fs = filesystem
         self._options = options
         self._names = WindowsNames(filesystem)
         self._renames = WindowsRename(filesystem, self._names)
         # One for all: it owns memory, which is freed with it.
-        self._rights = SecurityDescriptor.from_string(options.rights)
+        self._rights = SecurityDescriptor.from_string(rights)
         self._lock = threading.Lock()
         self._open: set[Open] = set()
 
@@ -121,7 +111,7 @@ class Operations(winfspy.BaseFileSystemOperations):  # type: ignore[misc]
     @_translated
     def get_volume_info(self) -> dict[str, Any]:
         space = self._fs.space()
-        return {"total_size": space.total, "free_size": space.available, "volume_label": _LABEL}
+        return {"total_size": space.total, "free_size": space.available, "volume_label": LABEL}
 
     @_translated
     def set_volume_label(self, volume_label: str) -> None:
@@ -331,11 +321,11 @@ class Operations(winfspy.BaseFileSystemOperations):  # type: ignore[misc]
 class Session(winfspy.FileSystem):  # type: ignore[misc]
     """One mounted volume, from `start` until `stop`."""
 
-    def __init__(self, filesystem: FileSystem, mountpoint: str, options: Options) -> None:
-        """WinFSPyError where WinFsp cannot make a volume."""
+    def __init__(self, filesystem: FileSystem, mountpoint: str, options: Options, rights: str) -> None:
+        """`rights`: as for `Operations`. WinFSPyError where WinFsp cannot make a volume."""
         super().__init__(
             mountpoint,
-            Operations(filesystem, options),
+            Operations(filesystem, options, rights),
             sector_size=512,
             sectors_per_allocation_unit=winstatus.ALLOCATION_UNIT // 512,
             max_component_length=255,
@@ -370,7 +360,7 @@ class Session(winfspy.FileSystem):  # type: ignore[misc]
         """Until the tree answers: WinFsp begins to serve a moment after it says so."""
         for attempt in range(_ATTEMPTS):
             try:
-                os.stat(self.mountpoint + "\\" if self.mountpoint.endswith(":") else self.mountpoint)
+                os.stat(root_of(Path(self.mountpoint)))
                 return
             except OSError:
                 if attempt == _ATTEMPTS - 1:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,28 +14,33 @@ from bypathing import work_by_path
 from uniting import ROOT, Pool
 from winfsping import DELETE, FOLDER, NO_FOLDER, NT, READ, WRITE, Driver, ffi
 
-from vfs import winstatus
+from vfs import winmount, winstatus
 from vfs.about import About
 from vfs.filesystem import FileSystem
+from vfs.mountpoint import MountError
 from vfs.planting import Owner
 from vfs.publish import Publisher
 from vfs.remote import RemoteBranch
+from vfs.winmount import Options
 
 NOT_FOUND, COLLISION, DENIED = 0xC0000034, 0xC0000035, 0xC0000022
 NOT_EMPTY, NO_DIRECTORY, IS_DIRECTORY, PROTECTED = 0xC0000101, 0xC0000103, 0xC00000BA, 0xC00000A2
 RIGHTS = "O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)"
 
 
+OPTIONS = Options(ROOT, 0o022, 1.0, allow_other=True)
+
+
 class Windows:
     """A pool of three drives as a volume of Windows."""
 
     def __init__(self, base: Path) -> None:
-        from vfs.winfsp import Options, Session
+        from vfs.winfsp import Session
 
         self.pool = Pool(base)
         self.filesystem = FileSystem(self.pool.union, About(self.pool.union.lookup, lambda path: ""))
         self.mountpoint = base / "mounted"
-        self.session = Session(self.filesystem, str(self.mountpoint), Options(ROOT, 0o022, 1.0, RIGHTS))
+        self.session = Session(self.filesystem, str(self.mountpoint), OPTIONS, RIGHTS)
         self.session.start()
         self.driver = Driver(self.session._file_system_ptr[0])
 
@@ -366,15 +372,56 @@ def test_no_exception_but_a_status_reaches_winfspy(
     assert "which is a bug in mediapool" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
+def test_it_is_served_until_it_is_told_to_end(windows: Windows, tmp_path: Path) -> None:
+    options = Options(ROOT, 0o022, 1.0, allow_other=True)
+    started, before = threading.Event(), set(winfsping.volumes)
+    filesystem = FileSystem(windows.pool.union, About(windows.pool.union.lookup, lambda path: ""))
+    served = threading.Thread(target=winmount.run, args=(filesystem, tmp_path / "other", options, started.set))
+    served.start()
+    assert started.wait(20)
+    (pointer,) = set(winfsping.volumes) - before
+    driver = Driver(pointer)
+    driver.put(r"\seen", b"in both")
+    assert windows.driver.get(r"\seen") == b"in both"
+    driver.open(r"\seen", READ)
+    assert "Windows knows no such thing" in filesystem.passthrough.refusal and filesystem.open_count == 1
+    options.ending.set()
+    served.join(20)
+    assert not served.is_alive() and not (tmp_path / "other").exists() and pointer not in winfsping.volumes
+    assert filesystem.open_count == 0, "what was open is closed"
+
+
+def test_ctrl_c_ends_it(windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(ending: threading.Event, seconds: float) -> bool:
+        raise KeyboardInterrupt
+
+    options = Options(ROOT, 0o022, 1.0, allow_other=True)
+    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
+    filesystem = FileSystem(windows.pool.union, About(windows.pool.union.lookup, lambda path: ""))
+    winmount.run(filesystem, tmp_path / "other", options, lambda: None)
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_winfsp_it_says_what_to_install(
+    windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vfs.winfsp", None)
+    with pytest.raises(MountError, match=r"https://winfsp\.dev/rel/"):
+        winmount.run(windows.filesystem, tmp_path / "other", OPTIONS, lambda: None)
+
+
 def test_a_mount_that_fails_leaves_nothing(windows: Windows, tmp_path: Path) -> None:
-    from vfs.winfsp import Options, Session, WinFSPyError
+    from vfs.winfsp import Refused, Session
 
     before = len(winfsping.volumes)
     winfsping.refuse_mount[0] = 0xC0000035
     try:
-        session = Session(windows.filesystem, str(tmp_path / "other"), Options(ROOT, 0o022, 1.0, RIGHTS))
-        with pytest.raises(WinFSPyError, match="0xc0000035"):
+        session = Session(windows.filesystem, str(tmp_path / "other"), OPTIONS, RIGHTS)
+        with pytest.raises(Refused, match="0xc0000035"):
             session.start()
+        with pytest.raises(MountError, match="could not mount at"):
+            winmount.run(windows.filesystem, tmp_path / "other", OPTIONS, lambda: None)
     finally:
         winfsping.refuse_mount[0] = 0
     assert len(winfsping.volumes) == before and not session.started
