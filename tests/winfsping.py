@@ -7,12 +7,14 @@ cannot show: access checks, share modes, caches and the order of a real Windows.
 """
 
 import ctypes.util
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import cffi
 
@@ -225,22 +227,20 @@ def install(folder: Path) -> None:
     if not (SOURCES / "winfspy" / "operations.py").exists():
         raise RuntimeError(f"the sources of winfspy are not in {SOURCES}: run scripts/setup test")
     (folder / "bin").mkdir()
-    path = os.environ["PATH"]
-    os.environ["WINFSP_LIBRARY_PATH"] = str(folder)
-    sys.modules["winreg"] = ModuleType("winreg")
     sys.modules["winfspy.plumbing._bindings"] = _compiled()
-    sys.path.insert(0, str(SOURCES))
-    real = ctypes.util.find_library
-    ctypes.util.find_library = lambda name: f"{name}.dll" if name.startswith("winfsp-") else real(name)
-    os.add_dll_directory = lambda directory: None  # type: ignore[attr-defined]
-    try:
-        import winfspy  # noqa: F401
-    finally:
-        ctypes.util.find_library = real
-        del os.add_dll_directory, os.environ["WINFSP_LIBRARY_PATH"]
-        os.environ["PATH"] = path
-        sys.path.remove(str(SOURCES))
-        del sys.modules["winreg"]
+    real = sys.modules.get("winreg")
+    sys.modules["winreg"] = ModuleType("winreg")
+    # winfspy changes PATH, which on Linux would lose its first folder by that.
+    with (
+        patch.dict(os.environ, {"WINFSP_LIBRARY_PATH": str(folder)}),
+        patch.object(sys, "path", [str(SOURCES), *sys.path]),
+        patch.object(ctypes.util, "find_library", lambda name: f"{name}.dll"),
+        patch.object(os, "add_dll_directory", lambda directory: None, create=True),
+    ):
+        importlib.import_module("winfspy")
+    del sys.modules["winreg"]
+    if real is not None:
+        sys.modules["winreg"] = real
 
 
 class Driver:
