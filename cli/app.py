@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from cli.config_arr import services
 from cli.daemon import Daemon, explain_wanted, prune_wanted
 from cli.distributed import copies_under_way
 from cli.downloading import DOWNLOADS, DownloadClient, PinKeeper
+from cli.ending import ending_posts, mount_options
 from cli.healing import CHECKUP, Healing
 from cli.hooks import Hooks, hooks
 from cli.inspecting import Inspector
@@ -82,6 +84,7 @@ class App:
         """Open drives, databases, cache and account. Raises StateInUse, DriveError, NamesDamaged, StoreError,
         CacheInUse or OSError; whatever was open is closed again."""
         self.config = config
+        self._ending = threading.Event()
         self._closing = ExitStack()
         with self._closing as until_done:
             self._open()
@@ -137,6 +140,7 @@ class App:
                 **cache_posts(caching),
                 **({} if self.client is None else self.client.posts()),
                 **job_posts(self.moves),
+                **ending_posts(self._ending),
                 RELOAD: after_reload(self.announcers, lambda: self.members.reload(config.file)),
             },
             [
@@ -272,13 +276,8 @@ class App:
         gc.freeze()
         self.daemon.start()
         self.state.announce(self.daemon.contact(path))
-        vfs.mount.run(self.filesystem, path, self._options(), lambda: self._mounted(mounted))
-
-    def _options(self) -> Any:
-        from vfs.fuse import Options
-
-        mount = self.config.mount
-        return Options(mount.allow_other, mount.cache_seconds, mount.passthrough == "auto")
+        options = mount_options(self.config.mount, self._ending)
+        vfs.mount.run(self.filesystem, path, options, lambda: self._mounted(mounted))
 
     def _mounted(self, mounted: Callable[[], None]) -> None:
         self.knowledge.start()

@@ -81,7 +81,9 @@ def _cache_folder() -> str:
 class MountConfig(Section):
     """Where the tree appears and how it looks to the system."""
 
-    path: values.Folder = key("/data", "The folder where the tree appears: empty, and outside every drive.")
+    path: values.MountPoint = key(
+        values.USUAL_MOUNT_POINT, "The folder where the tree appears: empty, and outside every drive."
+    )
     allow_other: bool = key(_is_root, "Let other users in. Default: true for root, else false.")
     uid: values.Id = key(_user, "User id that owns remote files. Default: the user who mounts.")
     gid: values.Id = key(_group, "Group id that owns remote files. Default: the group of the user who mounts.")

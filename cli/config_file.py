@@ -5,7 +5,6 @@ comment above the next section to the drive before it: removing that drive would
 parsed and compared with what was meant before it replaces the file.
 """
 
-import os
 import re
 import stat
 import tempfile
@@ -23,6 +22,7 @@ from cli.folders import path_problems
 from cli.problems import LISTS, TABLES, ConfigError, Problem
 from cli.section import Section
 from cli.sizes import format_size
+from placement import system as os
 
 _DRIVE_HEADER = re.compile(r'\s*\[\[\s*"?drive"?\s*\]\]\s*(#.*)?')
 _ANY_HEADER = re.compile(r"\s*\[")

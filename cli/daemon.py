@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import secrets
+import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -61,14 +62,14 @@ class Daemon:
         host, port = address
         try:
             self._server = create_server(
-                # Poll, since select knows no descriptors over 1024 and a busy tree has more open.
+                # Poll, since select knows no descriptors over 1024 and a busy tree has more open; Windows has none.
                 self._app,
                 host=host,
                 port=port,
                 threads=_THREADS,
                 ident=None,
                 max_request_body_size=_LONGEST_OF_ALL,
-                asyncore_use_poll=True,
+                asyncore_use_poll=hasattr(select, "poll"),
             )
         except OSError as cause:
             raise PortTaken(

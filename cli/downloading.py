@@ -51,7 +51,7 @@ class DownloadClient:
             words=self._words,
             sessions=Sessions(log, config.http.username, password.get_secret_value() if password else None),
             tree=parts.tree,
-            paths=Paths(str(config.mount.path).rstrip("/")),
+            paths=Paths(str(config.mount.path).rstrip("/\\")),
             wanted=config.wanted,
             free_space=free_space,
             hosts=(config.http.address[0], *config.http.hosts),

@@ -7,6 +7,7 @@ import errno
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ def path_problems(config: Config, known: Container[str] = ()) -> list[Problem]:
 
 def _mount_problems(config: Config) -> Iterator[Problem]:
     mount = _mount(config)
+    if sys.platform == "win32":
+        return  # a letter, or a folder that is not there yet: for the mount command to judge
     if mount.real == mount.real.parent:
         yield mount.problem("It is the root of the filesystem.", 'Choose a folder of its own, as in "/data".')
         return

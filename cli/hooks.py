@@ -126,7 +126,7 @@ class Hooks:
         whole = Path(path)
         if ".." in whole.parts or not whole.is_relative_to(self._mount) or whole == self._mount:
             return None
-        return str(whole.relative_to(self._mount))
+        return whole.relative_to(self._mount).as_posix()
 
     def _warm(self, path: str) -> int:
         try:

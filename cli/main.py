@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from cli.exitcodes import Exit, in_words
 from cli.output import fail
+from cli.windows import refusal
 
 # Each command with its module, which is imported when the command is asked for: all of them take longer to import
 # than some commands to do their work.
@@ -95,6 +96,13 @@ class Commands(click.Group):
             if isinstance(error, ConfigError):
                 fail(str(error), code=Exit.USAGE)
             raise
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and (why := refusal(args[0])):
+            fail(why)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, commands=_WhenAsked(_MODULES), context_settings={"help_option_names": ["-h", "--help"]})

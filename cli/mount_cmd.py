@@ -16,16 +16,17 @@ from cli import pool
 from cli.app import App
 from cli.config import Config
 from cli.daemon import PortTaken
+from cli.ending import UNMOUNT
 from cli.exitcodes import Exit
 from cli.folders import check_paths
-from cli.options import config_option, load
+from cli.options import call, config_option, load, mounted
 from cli.output import busy, fail, say, warn
 from cli.problems import ConfigMissing
 from cli.service import Service
 from cli.state import StateFolder, StateInUse
 from debrid.errors import StoreError
 from placement.identity import DriveError
-from vfs.mount import MountError
+from vfs.mountpoint import MountError
 from vfs.namesdb import NamesDamaged
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 _CODES = (Exit.FAILED, Exit.USAGE)
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+# Windows ends with a console all that was started from it, unless it was started so.
+_DETACHED = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 _CANNOT_START = (StateInUse, DriveError, NamesDamaged, StoreError, PortTaken, MountError)
 
 
@@ -103,6 +106,7 @@ def _mount_in_background(config: Config) -> None:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            creationflags=_DETACHED,
         )
     with busy("waiting for the tree to answer"):
         mounted = vfs.mount.wait_until_mounted(config.mount.path, lambda: process.poll() is not None, _START_SECONDS)
@@ -135,13 +139,20 @@ def unmount(config_file: Path | None, force: bool) -> None:
         fail(f"Nothing of mediapool is mounted at {path}.", code=Exit.NOT_MOUNTED)
     if state == "stale" and not force:
         warn("its process is gone")
-    try:
-        vfs.mount.unmount(path, force or state == "stale")
-    except MountError as error:
-        fail(str(error))
+    if sys.platform == "win32":
+        call(mounted(config), UNMOUNT, {})
+    else:
+        _unmount(path, force or state == "stale")
     with busy("waiting for its process to end"):
         _wait_for_end(StateFolder(config.state.path))
     say(f"Unmounted {path}.")
+
+
+def _unmount(path: Path, force: bool) -> None:
+    try:
+        vfs.mount.unmount(path, force)
+    except MountError as error:
+        fail(str(error))
 
 
 def _wait_for_end(state: StateFolder) -> None:

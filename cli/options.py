@@ -89,13 +89,13 @@ def mounted(config: "Config") -> Contact:
 def inside(config: "Config", path: str) -> str:
     """The path below the root of the tree."""
     root = config.mount.path
-    if not path.startswith("/"):
+    if not Path(path).is_absolute():
         here = Path.cwd() / path
-        return str(here.relative_to(root)) if here.is_relative_to(root) else path.strip("/")
+        return here.relative_to(root).as_posix() if here.is_relative_to(root) else path.strip("/")
     whole = Path(path)
     if not whole.is_relative_to(root):
         fail(f"{path} does not lie below {root}.", "Name a path in the tree.")
-    return "" if whole == root else str(whole.relative_to(root))
+    return "" if whole == root else whole.relative_to(root).as_posix()
 
 
 def expanded(words: Sequence[str]) -> list[str]:

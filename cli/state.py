@@ -1,10 +1,11 @@
 """The state folder: who uses it, how the running mount is reached, where its databases lie."""
 
-import fcntl
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from placement import system as os
+from placement.winfile import lock
 
 
 class StateInUse(Exception):
@@ -51,7 +52,7 @@ class StateFolder:
         # The kernel frees the lock with the process, however that ends.
         held = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(held)
         except BlockingIOError:
             owner = os.pread(held, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(held)
@@ -77,7 +78,7 @@ class StateFolder:
         except OSError:
             return False
         try:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(probe)
         except BlockingIOError:
             return True
         finally:

@@ -6,6 +6,7 @@ A reader takes what TOML or the environment gives; it answers the value, or refu
 import ipaddress
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ from cli.sizes import parse_duration, parse_size
 from debrid.downloads.words import BadWord, check_category
 from placement.policies import understood
 
+USUAL_MOUNT_POINT = "X:" if sys.platform == "win32" else "/data"
+_LETTER = re.compile(r"[A-Za-z]:\\?")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # 2**32 - 1 is "no owner" to chown(2).
@@ -76,6 +79,15 @@ def _folder(value: object) -> Path:
     if not path.is_absolute():
         raise refuse("It is not an absolute path.", 'Write the whole path, from the first "/" on.')
     return path
+
+
+def _mount_point(value: object) -> Path:
+    r"""A folder, or on Windows a drive letter, which stands for its root: `X:` is no path from there."""
+    if not isinstance(value, (str, Path)) or not _LETTER.fullmatch(str(value)):
+        return _folder(value)
+    if sys.platform != "win32":
+        raise refuse("Only Windows has drive letters.", 'Write an absolute path in quotes, as in "/data".')
+    return Path(str(value)[:2].upper() + "\\")
 
 
 def _policy(value: object) -> str:
@@ -207,6 +219,7 @@ def is_loopback(host: str) -> bool:
 
 
 Folder = Annotated[Path, BeforeValidator(_folder)]
+MountPoint = Annotated[Path, BeforeValidator(_mount_point)]
 Size = Annotated[int, BeforeValidator(_size)]
 SomeSize = Annotated[int, BeforeValidator(_size), AfterValidator(_above_zero)]
 OwnSize = Annotated[int | None, BeforeValidator(_unless(None, _size))]

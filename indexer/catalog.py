@@ -12,7 +12,6 @@ Lock order: `Catalog._lock` (one writer) before nothing else; reading takes no l
 """
 
 import contextlib
-import os
 import sqlite3
 import stat
 import threading
@@ -40,6 +39,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from placement import system as os
 
 SCHEMA_VERSION = 1
 # The `parent` of a drive's root, which is in no directory; ids begin at 1.

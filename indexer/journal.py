@@ -8,9 +8,10 @@ part of is recognised. Without a whole journal nothing in the catalog may be cal
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from placement import system as os
 
 log = logging.getLogger(__name__)
 

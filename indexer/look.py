@@ -6,13 +6,13 @@ read.
 """
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
 
 from indexer.catalog import Known
 from indexer.tree import Listing
+from placement import system as os
 from placement.beneath import Root, birth_time_ns
 from placement.identity import FOLDER as HIDDEN
 

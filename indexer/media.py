@@ -11,7 +11,6 @@ process is run here.
 import contextlib
 import errno
 import json
-import os
 import stat
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from typing import Any, Literal, cast
 
 from indexer.verdicts import NotMedia, ProbeFailed, ProbeTrouble
 from indexer.wholeness import refuse_cut, refuse_other_kinds
+from placement import system as os
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data"]
 Hdr = Literal["Dolby Vision", "HDR10", "HLG"]

@@ -11,7 +11,6 @@ waits for stable storage, is paid for few times.
 
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -21,6 +20,7 @@ from indexer.catalog import Catalog, Known
 from indexer.look import WantsBirth, look, wide
 from indexer.tree import Directory, File, Listing, Tree, joined
 from indexer.treewriter import TreeWriter
+from placement import system as os
 from placement.drive import Drive
 
 log = logging.getLogger(__name__)

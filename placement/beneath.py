@@ -13,13 +13,13 @@ leaves the block. For the same reason the bare descriptor is not handed out.
 import ctypes
 import errno
 import functools
-import os
 import struct
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from placement import system as os
 from placement.kinds import Kind, kind_of
 from placement.mounttable import Mount, mounts
 
@@ -118,6 +118,8 @@ def walk(dirfd: int, path: bytes) -> int:
 @functools.cache
 def resolver() -> Resolver:
     """`openat2` where this kernel has it, else `walk`."""
+    if _syscall is None:
+        return walk
     here = os.open("/", _PATH_ONLY)
     try:
         os.close(openat2(here, b"."))
@@ -313,11 +315,30 @@ def renameat2(olddirfd: int, old: str, newdirfd: int, new: str, flags: int = 0) 
         os.rename(_encoded(old), _encoded(new), src_dir_fd=olddirfd, dst_dir_fd=newdirfd)
         return
     if _renameat2 is None:
-        raise _error(errno.EINVAL, old)
+        _rename_new(olddirfd, old, newdirfd, new, flags)
+        return
     while _renameat2(olddirfd, _encoded(old), newdirfd, _encoded(new), flags):
         code = ctypes.get_errno()
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code), old, None, new)
+
+
+def _rename_new(olddirfd: int, old: str, newdirfd: int, new: str, flags: int) -> None:
+    """RENAME_NOREPLACE where the system has no such thing: by a look before."""
+    if flags != RENAME_NOREPLACE:
+        raise _error(errno.EINVAL, old)
+    try:
+        os.stat(new, dir_fd=newdirfd, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(old, new, src_dir_fd=olddirfd, dst_dir_fd=newdirfd)
+    else:
+        raise _error(errno.EEXIST, new)
+
+
+def below(dirfd: int, name: str) -> str:
+    """A path that leads to `name` in an open directory, for those who know no descriptors."""
+    folder = f"/proc/self/fd/{dirfd}"
+    return f"{os.readlink(folder)}/{name}" if sys.platform == "win32" else f"{folder}/{name}"
 
 
 def birth_time_ns(dirfd: int, name: str) -> int | None:
@@ -325,6 +346,8 @@ def birth_time_ns(dirfd: int, name: str) -> int | None:
 
     Links are not followed. "" asks for the open file `dirfd` itself. ENOENT and the other errors of statx(2).
     """
+    if sys.platform == "win32":
+        return int((os.stat(name, dir_fd=dirfd, follow_symlinks=False) if name else os.fstat(dirfd)).st_ctime_ns)
     if _statx is None:
         return None
     answer = ctypes.create_string_buffer(_STATX_SIZE)

@@ -6,7 +6,6 @@ may well have blocks of another size.
 """
 
 import errno
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 
 from xxhash import xxh3_128
 
+from placement import system as os
 from placement.extents import reserved, runs
 
 # Bytes handled at a time: cancelling waits for one piece at most.

@@ -9,13 +9,13 @@ is killed is finished or undone by the next one, from the journal.
 import contextlib
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from placement import system as os
 from placement.distributions import Distributions, Item
 from placement.drive import Drive
 from placement.expected import Expected, expecting

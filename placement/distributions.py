@@ -2,13 +2,14 @@
 
 import contextlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from placement import system as os
 
 # Times are seconds since 1970, sizes bytes, paths raw bytes relative to their folder; drives by id.
 _TABLES = """

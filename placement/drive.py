@@ -10,13 +10,13 @@ Lock order: `Drive._lock` (one check at a time) is a leaf; only the check's own 
 
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from placement import system as os
 from placement.beneath import Root
 from placement.identity import IDENTITY, DriveError, Identity, read_identity
 from placement.kinds import Kind

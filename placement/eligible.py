@@ -16,13 +16,13 @@ comes last, but still takes what has no known size: it may be small, and what wa
 """
 
 import errno
-import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from placement import policies
+from placement import system as os
 from placement.drive import Drive
 from placement.policies import Candidate
 

@@ -1,9 +1,9 @@
 """Drives as they would be with files that are only planned, for a dry run."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
+from placement import system as os
 from placement.drive import Drive
 from placement.rules import Placement
 from placement.sources import Found

@@ -7,12 +7,12 @@ inode numbers, so both survive a new mount point, a new config and another machi
 import contextlib
 import errno
 import json
-import os
 import stat
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from placement import system as os
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
 
 FOLDER = ".mediapool"

@@ -1,12 +1,12 @@
 """What lies on a drive: its files with all their names, and which of them are moved together or not at all."""
 
-import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from placement import system as os
 from placement.drive import Drive
 from placement.identity import FOLDER
 from placement.usage import BLOCK

@@ -1,8 +1,9 @@
 """Which kind of drive a folder lies on: "ssd", "hdd" or "network"; the tier of a drive that names none of its own."""
 
-import os
 from pathlib import Path
 from typing import Literal
+
+from placement import system as os
 
 Kind = Literal["ssd", "hdd", "network"]
 

@@ -29,13 +29,13 @@ falls back to copying or fails.
 """
 
 import errno
-import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from placement import system as os
 from placement.beneath import Root
 
 _DOWNLOAD = ("incomplete", "complete")

@@ -6,13 +6,13 @@ is the old or the new one.
 
 import contextlib
 import errno
-import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from placement import system as os
 from placement.beneath import RENAME_NOREPLACE, Root, renameat2
 from placement.drive import Drive
 from placement.linkgroup import lstat, missing_folders, parent_of, sync_folders

@@ -1,10 +1,10 @@
 """A link group, the names of one file on one drive: found, and checked to be all of them."""
 
 import errno
-import os
 import stat
 from collections.abc import Callable, Sequence
 
+from placement import system as os
 from placement.beneath import Root
 from placement.identity import FOLDER
 

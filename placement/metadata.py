@@ -6,9 +6,10 @@ no symbolic link is followed.
 
 import errno
 import logging
-import os
 import stat
 import sys
+
+from placement import system as os
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,9 @@ def is_same_special(one: int, other: int) -> bool:
 
 def is_fixed(fd: int) -> bool:
     """Whether chattr(1) made the file or folder `fd` immutable or append-only: no name of it can be removed."""
-    import fcntl  # not on Windows
+    if sys.platform == "win32":
+        return False
+    import fcntl
 
     try:
         answer = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))

@@ -1,11 +1,11 @@
 """How far a job of moves is, and the log of what it has moved for programs that keep parity."""
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from placement import system as os
 from placement.drive import Drive
 from placement.relocation import Moved
 

@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from placement import system as os
 from placement.copying import Allowance, ChangedError
 from placement.drive import Drive
 from placement.linkgroup import are_all_names, find_names

@@ -3,11 +3,11 @@
 Looked up on the drives at each create, as what was just written is what matters most; so the looks are bounded.
 """
 
-import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from placement import system as os
 from placement.drive import Drive
 from placement.usage import BLOCK
 

@@ -4,11 +4,11 @@ A folder is treated as a drive of its own that takes nothing, so that the move e
 and put them back.
 """
 
-import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from placement import system as os
 from placement.beneath import Root
 from placement.drive import Drive, DriveConfig, leads_to
 from placement.identity import FOLDER, IDENTITY, DriveError, Identity

@@ -2,11 +2,11 @@
 
 import contextlib
 import errno
-import os
 import stat
 import time
 from typing import NamedTuple, Protocol, Self
 
+from placement import system as os
 from placement.beneath import Root
 from placement.copying import Allowance, ChangedError, Content, Tell, copy_content, read_content
 from placement.identity import FOLDER, IDENTITY

@@ -9,12 +9,12 @@ source is removed unless the copy has that same name.
 import contextlib
 import errno
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote, unquote_to_bytes
 
+from placement import system as os
 from placement.beneath import Root
 from placement.drive import Drive
 from placement.linkgroup import STAGING, lstat, missing_folders, parent_of, sync_folders

@@ -6,12 +6,12 @@ changes between two walks. Lock order: `Usage._lock` is a leaf, nothing else is 
 
 import contextlib
 import logging
-import os
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+from placement import system as os
 from placement.beneath import Root
 
 log = logging.getLogger(__name__)

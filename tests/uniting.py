@@ -36,6 +36,12 @@ class Pool:
         self.branches = [LocalBranch(drive, inodes, known=known) for drive in self.drives]
         self.union = Union(self.branches, remote_of(self.names), self, Journal(self.names, "union"))
 
+    def close(self) -> None:
+        """Close the drives and names.db."""
+        for drive in self.drives:
+            drive.close()
+        self.db.close()
+
     def place(self, path: str, size_hint: int | None = None) -> list[Drive]:
         return sorted(self.drives, key=lambda drive: drive.name != self.next)
 

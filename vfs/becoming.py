@@ -11,11 +11,11 @@ Lock order: path locks of all names and the folders above them, then that of `Na
 import base64
 import errno
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from placement import system as os
 from placement.linkgroup import lstat
 from vfs import syscalls
 from vfs.attr import OMIT

@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import sys
 import weakref
 
 from vfs.chunks import CHUNK
@@ -9,7 +10,7 @@ from vfs.chunks import CHUNK
 IDLE = 8  # buffers kept for the next chunk
 
 # Populated at once, which costs a third of a page fault for each page.
-_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_POPULATE", 0)
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 _Whole = ctypes.c_ubyte * CHUNK
 
 
@@ -33,11 +34,11 @@ class Buffers:
     def take(self, size: int) -> memoryview:
         """`size` bytes of whatever content, in use until the last view of them is gone."""
         if size != CHUNK:
-            return memoryview(mmap.mmap(-1, size, flags=_PRIVATE))
+            return memoryview(_mapped(size))
         try:
             memory = self._idle.pop()
         except IndexError:
-            memory = mmap.mmap(-1, size, flags=_PRIVATE)
+            memory = _mapped(size)
         # A memoryview cannot be watched, and a mapping comes back to life only once; this lives as long as the views.
         whole = _Whole.from_buffer(memory)
         weakref.finalize(whole, self._give_back, memory).atexit = False
@@ -47,3 +48,9 @@ class Buffers:
         """Called by whichever thread lets go of the last view, so it takes no lock."""
         if len(self._idle) < self._most:
             self._idle.append(memory)
+
+
+def _mapped(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(-1, size)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _POPULATE)

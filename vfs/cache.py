@@ -12,7 +12,6 @@ writing thread.
 
 import contextlib
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from placement import system as os
 from vfs.chunks import CHUNK, Extent, stored_as, stored_at
 from vfs.library import Key
 from vfs.rows import row_at, row_of, start_of

@@ -6,13 +6,13 @@ the walk reads no inode of a file that stands once.
 """
 
 import errno
-import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from placement import system as os
 from placement.beneath import Root
 from placement.copying import Allowance
 from placement.identity import FOLDER

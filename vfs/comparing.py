@@ -1,12 +1,12 @@
 """Whether two files of two drives hold the same: by their sizes, by samples, or by every byte."""
 
 import errno
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from placement import system as os
 from placement.beneath import Root
 from placement.copying import PIECE, Allowance
 

@@ -6,13 +6,13 @@ interruption, a power cut included, what was fetched is known by reading it, and
 
 import contextlib
 import errno
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Self
 
 from xxhash import xxh3_128
 
+from placement import system as os
 from placement.beneath import Root
 from placement.identity import FOLDER as OURS
 from placement.linkgroup import sync_folders

@@ -6,12 +6,12 @@ leading slash. No method waits for the network but `read`.
 """
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from placement import system as os
 from vfs.about import PREFIX, About
 from vfs.attr import Attr, Caller, Space
 from vfs.branch import Handle, Moved, error

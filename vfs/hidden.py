@@ -1,9 +1,9 @@
 """Open files of a drive that lost a name, under the paths that libfuse gave them."""
 
-import os
 import threading
 from collections.abc import Callable
 
+from placement import system as os
 from vfs.branch import Moved
 from vfs.known import KnownFiles
 from vfs.localhandle import LocalHandle

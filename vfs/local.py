@@ -9,12 +9,12 @@ from what is known, everything else is EIO.
 
 import contextlib
 import errno
-import os
 import stat
 from collections.abc import Iterator
 from typing import Any
 
 from placement import beneath
+from placement import system as os
 from placement.drive import Drive
 from placement.eligible import measure
 from placement.identity import FOLDER as HIDDEN

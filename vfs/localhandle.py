@@ -6,14 +6,14 @@ of the descriptor stays the same for the life of a handle, and what it stands fo
 
 import contextlib
 import errno
-import fcntl
-import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from placement import system as os
 from vfs import syscalls
 from vfs.attr import BLOCK, Attr
 from vfs.branch import Handle
@@ -195,6 +195,10 @@ class LocalHandle(Handle):
 
     def flags(self) -> int:
         """How to open the file once more for this handle."""
+        if sys.platform == "win32":
+            return os.O_RDWR if self.writes else os.O_RDONLY
+        import fcntl
+
         return fcntl.fcntl(self.fd, fcntl.F_GETFL) & _KEPT
 
     def moves_to(self, branch: "LocalBranch", ino: int, fd: int, path: str) -> None:

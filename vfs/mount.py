@@ -1,28 +1,31 @@
-"""Mounting and unmounting on Linux: the mount point before, during and after."""
+"""Mounting and unmounting: the mount point before, during and after.
+
+All of it is about Linux, and at the end of the file stands what takes its place on Windows.
+"""
 
 import contextlib
 import ctypes
 import errno
 import logging
 import os
-import resource
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from placement.mounttable import mount_at
 from vfs.filesystem import FileSystem
+from vfs.mountpoint import MountError as MountError
+from vfs.mountpoint import State
 
 if TYPE_CHECKING:
     from vfs.fuse import Options
 
 log = logging.getLogger(__name__)
-
-State = Literal["mounted", "stale", "foreign", "bare", "absent"]
 
 KIND = "fuse.mediapool"
 # Read by nobody but the kernel: how far it reads ahead of a program, in KiB. Requests are 1 MiB at most.
@@ -31,10 +34,6 @@ _READ_AHEAD_FILE = "/sys/class/bdi/{device}/read_ahead_kb"
 # Without a mount nobody shall write into the folder by mistake, and fill the system's disk.
 _BARE_MODE = 0o555
 _M_ARENA_MAX = -8  # of mallopt(3)
-
-
-class MountError(Exception):
-    """A mount or unmount that cannot be done; the message names the path, the cause and the remedy."""
 
 
 def kind_at(path: Path) -> str | None:
@@ -157,6 +156,8 @@ def _share_arenas() -> None:
 
 def _raise_file_limit() -> None:
     """Each open file of the tree is one of ours; most systems start with room for 1024."""
+    import resource  # not on Windows
+
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -188,3 +189,7 @@ def wait_until_mounted(path: Path, ended: Callable[[], bool], seconds: float) ->
             return True
         time.sleep(0.05)
     return False
+
+
+if sys.platform == "win32":
+    from vfs.winmount import state, unmount

@@ -6,7 +6,6 @@ the newest copy that was put there. All of it is named by the id of the pool, an
 """
 
 import json
-import os
 import re
 import socket
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from placement import system as os
 from placement.drive import Drive
 from placement.identity import FOLDER
 from vfs.namesdb import SCHEMA, NamesDb, copy_names

@@ -5,7 +5,6 @@ first whenever a name changes: what a caller was told happened is in the file be
 """
 
 import errno
-import os
 import sqlite3
 import threading
 import time
@@ -14,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
+
+from placement import system as os
+from placement.beneath import below
 
 SCHEMA = 3
 ROOT = 1
@@ -254,7 +256,7 @@ def copy_names(source: Path, folder: int, name: str) -> None:
     fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         # By a path, as SQLite knows no descriptors; it must lead to the file made above, as nothing is created.
-        _copy(source, f"/proc/self/fd/{folder}/{draft}")
+        _copy(source, below(folder, draft))
         # Not in WAL mode, so that it can be read where nothing can be written.
         os.pwrite(fd, b"\1\1", 18)
         os.fsync(fd)
@@ -272,7 +274,7 @@ def copy_names(source: Path, folder: int, name: str) -> None:
 def _copy(source: Path, target: str) -> None:
     with (
         closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True, isolation_level=None)) as old,
-        closing(sqlite3.connect(f"file:{target}?mode=rw", uri=True, isolation_level=None)) as copy,
+        closing(sqlite3.connect(f"file:{quote(target)}?mode=rw", uri=True, isolation_level=None)) as copy,
     ):
         # One look from here on; writers go on beside it.
         old.execute("BEGIN")

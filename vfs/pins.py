@@ -7,12 +7,12 @@ an error for a reader: the bytes come from the provider then, as if there were n
 
 import errno
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from placement import system as os
 from placement.beneath import Root
 from placement.identity import FOLDER as OURS
 from placement.linkgroup import lstat, sync_folders

@@ -8,12 +8,12 @@ Lock order: one file moves at a time (`_moving`); then, from the engine, path lo
 
 import errno
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 
+from placement import system as os
 from placement.drive import Drive
 from placement.eligible import measure
 from placement.linkgroup import are_all_names, find_names, lstat

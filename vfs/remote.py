@@ -2,11 +2,11 @@
 
 import errno
 import logging
-import os
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from placement import system as os
 from vfs.attr import Attr, Caller
 from vfs.branch import Branch, Folder, Moved, error
 from vfs.library import ByteStream, Key

@@ -5,12 +5,12 @@ Lock order: `_gate` comes after the lock of `Passthrough`, and before the gate o
 
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from placement import system as os
 from vfs.attr import Attr
 from vfs.branch import Handle, error
 from vfs.localhandle import LocalHandle

@@ -12,9 +12,7 @@ connection waits for nothing but the disk. Only one thread writes.
 
 import contextlib
 import errno
-import fcntl
 import logging
-import os
 import re
 import shutil
 import sqlite3
@@ -26,6 +24,9 @@ from typing import Any, NamedTuple
 import diskcache
 import xxhash
 from diskcache.core import DBNAME, MODE_BINARY
+
+from placement import system as os
+from placement.winfile import lock
 
 log = logging.getLogger(__name__)
 
@@ -361,7 +362,7 @@ def claim(directory: str) -> int:
     os.chmod(directory, 0o700)
     fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(fd)
     except OSError as error:
         owner = os.pread(fd, 20, 0).decode(errors="replace").strip()
         os.close(fd)

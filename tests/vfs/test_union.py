@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from bypathing import work_by_path
 from uniting import ROOT, Pool, remote_of
 
 from placement.drive import Drive, DriveConfig
@@ -21,11 +22,22 @@ from vfs.renaming import RENAME_EXCHANGE
 from vfs.union import Union
 
 
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
+@pytest.fixture(params=["descriptors", "paths"])
+def pool(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """Over the calls of Linux, and over those that Windows has."""
+    if request.param == "paths":
+        work_by_path(monkeypatch)
     pool = Pool(tmp_path)
     yield pool
-    pool.db.close()
+    pool.close()
+
+
+@pytest.fixture
+def linux_pool(tmp_path: Path) -> Iterator[Pool]:
+    """For what Windows does not have: extended attributes, and names that are exchanged."""
+    pool = Pool(tmp_path)
+    yield pool
+    pool.close()
 
 
 def names(pool: Pool, path: str) -> list[str]:
@@ -40,7 +52,8 @@ def test_folders_merge_and_the_first_file_is_shown(pool: Pool) -> None:
     assert pool.read("f/one") == "a"
 
 
-def test_a_new_file_brings_its_folders_along(pool: Pool) -> None:
+def test_a_new_file_brings_its_folders_along(linux_pool: Pool) -> None:
+    pool = linux_pool
     pool.write("b", "deep/er/old")
     os.chown(pool.paths[1] / "deep", 5, 6)
     (pool.paths[1] / "deep").chmod(0o2750)
@@ -201,7 +214,8 @@ def test_a_folder_does_not_replace_one_that_is_filled_elsewhere(pool: Pool) -> N
     assert refused.value.errno == errno.ENOTEMPTY and names(pool, "g") == ["y"] and names(pool, "f") == ["x"]
 
 
-def test_exchange_inside_one_drive_only(pool: Pool) -> None:
+def test_exchange_inside_one_drive_only(linux_pool: Pool) -> None:
+    pool = linux_pool
     pool.write("a", "one", "1")
     pool.write("a", "two", "2")
     pool.write("b", "three", "3")
@@ -214,7 +228,8 @@ def test_exchange_inside_one_drive_only(pool: Pool) -> None:
         pool.union.rename("one", "none", RENAME_EXCHANGE)
 
 
-def test_changes_to_a_folder_reach_every_drive(pool: Pool) -> None:
+def test_changes_to_a_folder_reach_every_drive(linux_pool: Pool) -> None:
+    pool = linux_pool
     for drive in "ab":
         pool.write(drive, f"f/{drive}")
     pool.union.chmod("f", 0o711)
