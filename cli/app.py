@@ -4,14 +4,13 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import vfs.mount
 from cli import pool
 from cli.announcing import after_reload, announcers, why_incomplete
+from cli.answers import Answers
 from cli.caching import Caching, cache_gets, cache_posts, open_cache
 from cli.catalog import DriveKnowledge
 from cli.checking import CHECK, PoolCheck, check_posts
@@ -41,11 +40,9 @@ from debrid.downloads.life import Parts
 from debrid.healing import Repairs
 from debrid.leaving import Leaving
 from debrid.library import Library
-from debrid.pruning import prune
 from debrid.store import Store
 from debrid.torrents import Torrents
 from placement.drive import Drive
-from placement.eligible import measure
 from placement.jobs import Jobs
 from placement.purposes import Pool
 from placement.running import MoveJobs
@@ -92,6 +89,7 @@ class App:
 
     def _open(self) -> None:
         config, closing = self.config, self._closing
+        self.answers = Answers(self)
         self.web = closing.enter_context(Web(self))
         self.state = StateFolder(config.state.path)
         self.state.acquire()
@@ -122,8 +120,8 @@ class App:
         self.daemon = Daemon(
             config.http.address,
             {
-                "/api/status": self.status,
-                "/api/debrid/torrents": self.listing,
+                "/api/status": self.answers.status,
+                "/api/debrid/torrents": self.answers.listing,
                 DOWNLOADS: lambda: [] if self.client is None else self.client.listing(),
                 CHECK: self.check.state,
                 CHECKUP: self.healing.state,
@@ -132,8 +130,8 @@ class App:
                 **job_gets(self.moves),
             },
             {
-                "/api/debrid/prune": lambda body: self.prune(*prune_wanted(body)),
-                "/api/explain": lambda body: self.explain(*explain_wanted(body)),
+                "/api/debrid/prune": lambda body: self.answers.prune(*prune_wanted(body)),
+                "/api/explain": lambda body: self.answers.explain(*explain_wanted(body)),
                 **check_posts(self.check),
                 **self.healing.posts(),
                 **pin_posts(self.pinning),
@@ -158,14 +156,14 @@ class App:
         assert debrid.token is not None
         client = Client(debrid.token.get_secret_value(), debrid.api_url)
         self._closing.callback(client.close)
-        self._store = Store(self.state.debrid)
-        self._closing.callback(self._store.close)
-        self._client = client
+        self.store = Store(self.state.debrid)
+        self._closing.callback(self.store.close)
+        self.account = client
         # It asks this App for names, as the tree does not exist yet.
-        self._leaving = Leaving(client, self._store, self, delete_after=debrid.delete_after)
-        self.repairs = Repairs(client, self._store, self, Allowance(self.budget, "repair"))
+        self._leaving = Leaving(client, self.store, self, delete_after=debrid.delete_after)
+        self.repairs = Repairs(client, self.store, self, Allowance(self.budget, "repair"))
         self.library = Library(
-            client, self._store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
+            client, self.store, deadline=debrid.read_deadline, leaving=self._leaving, healer=self.repairs
         )
         return self.library
 
@@ -239,8 +237,8 @@ class App:
 
     def _open_downloads(self, union: Union, remote: RemoteBranch, owner: Owner) -> None:
         self.torrents = Torrents(
-            self._client,
-            self._store,
+            self.account,
+            self.store,
             self.publisher,
             poll_seconds=self.config.debrid.poll_seconds,
             leaving=self._leaving,
@@ -248,8 +246,8 @@ class App:
         )
         self._inspector = Inspector(union, self.budget, self.config.mount.path, self.media)
         parts = Parts(
-            self._client,
-            self._store,
+            self.account,
+            self.store,
             Offering(union, remote, self.filesystem, owner),
             self._inspector,
             self.config.wanted,
@@ -262,7 +260,7 @@ class App:
         if self.library is None:
             return Healing(None, None, self.publisher)
         checkup = Checkup(self.library, self.repairs, self.publisher, Allowance(self.budget, "check"))
-        return Healing(checkup, self._store, self.publisher)
+        return Healing(checkup, self.store, self.publisher)
 
     def run(self, mounted: Callable[[], None]) -> None:
         """Mount and serve until unmounted or told to stop; `mounted` is called once the tree answers.
@@ -334,75 +332,3 @@ class App:
         verdicts = sorted((one for one in self.placement.explain(path) if one.rank), key=lambda one: one.rank or 0)
         order = ", ".join(one.drive.name for one in verdicts) or "no drive"
         return f"a new file here would go to {order} ({self.placement.describe(path)})"
-
-    # What the daemon tells.
-
-    def status(self) -> dict[str, Any]:
-        """Everything `mediapool status` shows, as plain values; sizes in bytes."""
-        return {
-            "mount": str(self.config.mount.path),
-            "passthrough": {"on": not self.filesystem.passthrough.refusal, "why": self.filesystem.passthrough.refusal},
-            "requests": {"reads": self.filesystem.reads, "open": self.filesystem.open_count},
-            "drives": [self._drive_status(drive) for drive in self.drives],
-            "walking": self.knowledge.walking(),
-            "remote": {
-                "files": self.names.count(),
-                "account": None if self.torrents is None else asdict(self.torrents.status()),
-                "reads": None if self.library is None else asdict(self.library.status()),
-                "repairs": {} if self.library is None else self.repairs.counts(),
-                "calls": None if self.library is None else self._client.limits.state(),
-            },
-            "downloads": None if self.client is None else self.client.status(),
-            "media_servers": self.announcers.status(),
-            "copied": [str(each) for each in self.filesystem.copied.found],
-            "pinned": {key: value for key, value in self.pinning.state().items() if key != "jobs"},
-            "today": self.budget.status(),
-            "cache": asdict(self.cache.stats()),
-            "reader": asdict(self.reader.stats()),
-        }
-
-    def _drive_status(self, drive: Drive) -> dict[str, Any]:
-        status = drive_status(drive, self.config.placement.min_free)
-        return {**status, "uncertain": self.knowledge.uncertain(drive.number)}
-
-    def listing(self) -> list[dict[str, Any]]:
-        """Everything `mediapool debrid list` shows."""
-        return [] if self.torrents is None else [asdict(entry) for entry in self.torrents.list()]
-
-    def explain(self, paths: list[str], size: int | None) -> list[dict[str, Any]]:
-        """What `mediapool explain` shows: what is at each path, and what each drive says to a new file there."""
-        return [self._explained(path, size) for path in paths]
-
-    def _explained(self, path: str, size: int | None) -> dict[str, Any]:
-        about = None
-        with suppress(FileNotFoundError):
-            about = self.about.describe(path)
-        verdicts = self.placement.explain(path, size)
-        drives = [{"drive": one.drive.name, "rank": one.rank, "reason": one.reason} for one in verdicts]
-        return {"path": path, "about": about, "rule": self.placement.describe(path), "drives": drives}
-
-    def prune(self, hashes: list[str] | None, dry_run: bool) -> list[dict[str, Any]]:
-        """What `mediapool debrid prune` does, as `debrid.pruning.prune`."""
-        if self.torrents is None:
-            return []
-        return [asdict(entry) for entry in prune(self._store, self.publisher, hashes, dry_run=dry_run)]
-
-
-def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:
-    """One drive as plain values; `total` and `available` in bytes, as they count for new files."""
-    room = None
-    if drive.present:
-        # A drive that goes away just now is reported as missing all the same.
-        with suppress(OSError):
-            room = measure(drive, min_free)
-    return {
-        "name": drive.name,
-        "path": drive.path,
-        "mode": drive.mode,
-        "tier": drive.tier,
-        "id": drive.id,
-        "number": drive.number,
-        "problem": None if drive.problem is None else str(drive.problem),
-        "total": None if room is None else room.total,
-        "available": None if room is None else room.available,
-    }

@@ -2,11 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import placement.drive
 from cli.config import Config, DriveConfig
 from placement.drive import Drive, refuse_clashes
+from placement.eligible import measure
 from placement.identity import DriveError, Identity, initialise, next_number
 from placement.rules import Knowledge, Placement
 from vfs.namesdb import NamesDb
@@ -107,3 +110,23 @@ def remember(db: NamesDb, drives: Iterable[Drive]) -> None:
         for drive in drives:
             connection.execute("DELETE FROM drive WHERE name = ? OR identity = ?", (drive.name, drive.id))
             connection.execute("INSERT OR REPLACE INTO drive VALUES (?, ?, ?)", (drive.number, drive.id, drive.name))
+
+
+def drive_status(drive: Drive, min_free: int) -> dict[str, Any]:
+    """One drive as plain values; `total` and `available` in bytes, as they count for new files."""
+    room = None
+    if drive.present:
+        # A drive that goes away just now is reported as missing all the same.
+        with suppress(OSError):
+            room = measure(drive, min_free)
+    return {
+        "name": drive.name,
+        "path": drive.path,
+        "mode": drive.mode,
+        "tier": drive.tier,
+        "id": drive.id,
+        "number": drive.number,
+        "problem": None if drive.problem is None else str(drive.problem),
+        "total": None if room is None else room.total,
+        "available": None if room is None else room.available,
+    }

@@ -5,7 +5,6 @@ this has had no release since 2017, and the bindings of libsystemd need a compil
 """
 
 import contextlib
-import errno
 import faulthandler
 import logging
 import os
@@ -14,11 +13,12 @@ import threading
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from vfs.mount import answers
+
 log = logging.getLogger(__name__)
 
 # Times within the watchdog's span that the tree is asked, so that one late answer is no failure.
 _ASKS = 3
-_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 class Service:
@@ -50,7 +50,7 @@ class Service:
 
     def ready(self, mount: Path, status: str) -> None:
         """The tree at `mount` answers: say so, and from now on each time that it still does."""
-        if not self._address or not _answers(mount):
+        if not self._address or not answers(mount):
             return
         self.tell("READY=1", f"STATUS={status}")
         if self._span is not None:
@@ -59,7 +59,7 @@ class Service:
     def _watch(self, mount: Path, pause: float) -> None:
         # A tree that hangs keeps this thread, so the manager hears nothing more; that is the deadline.
         while not self._ended.wait(pause):
-            if _answers(mount) and not self._ended.is_set():
+            if answers(mount) and not self._ended.is_set():
                 self.tell("WATCHDOG=1")
 
     def __enter__(self) -> "Service":
@@ -77,16 +77,3 @@ def _span(microseconds: str, pid: str) -> float | None:
     with contextlib.suppress(ValueError):
         return int(microseconds) / 1e6 or None
     return None
-
-
-def _answers(mount: Path) -> bool:
-    """Whether the tree answers, by a call that goes through the kernel to us and to every drive; waits while it hangs.
-
-    An error is an answer, but for those of a mount that nobody serves.
-    """
-    try:
-        # Not stat, which the kernel may answer by itself.
-        os.statvfs(mount)
-    except OSError as cause:
-        return cause.errno not in _DEAD
-    return True

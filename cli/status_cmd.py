@@ -9,7 +9,6 @@ import click
 
 import vfs.mount
 from cli import pool
-from cli.app import drive_status
 from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
@@ -58,7 +57,7 @@ def drives_now(config: Config) -> list[dict[str, Any]]:
         return [
             {"name": one.name, "path": one.path, "problem": str(one)}
             if isinstance(one, DriveError)
-            else drive_status(one, config.placement.min_free)
+            else pool.drive_status(one, config.placement.min_free)
             for one in found
         ]
     finally:

@@ -33,6 +33,8 @@ _READ_AHEAD = 1024
 _READ_AHEAD_FILE = "/sys/class/bdi/{device}/read_ahead_kb"
 # Without a mount nobody shall write into the folder by mistake, and fill the system's disk.
 _BARE_MODE = 0o555
+# What the kernel says of a mount that nobody serves any more.
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 _M_ARENA_MAX = -8  # of mallopt(3)
 
 
@@ -53,7 +55,7 @@ def state(path: Path) -> State:
         # Not stat, which the kernel answers by itself for a moment after its process is gone.
         os.statvfs(path)
     except OSError as cause:
-        return "stale" if cause.errno in (errno.ENOTCONN, errno.ECONNABORTED) else "mounted"
+        return "stale" if cause.errno in _DEAD else "mounted"
     return "mounted"
 
 
@@ -130,21 +132,31 @@ def _why_not(path: Path, options: "Options") -> str:
 
 
 def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[[], None]) -> None:
-    """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so.
-
-    It is another process that looks at the tree: one that is killed while it waits for its own answer never ends,
-    since its connection to the kernel is closed with its last thread only, and all who use the tree wait with it.
-    """
+    """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so."""
     mounted.set()
     os.fchmod(bare, _BARE_MODE)
-    asked = subprocess.run(["stat", "--file-system", path], capture_output=True, check=False)
+    answered = answers(path)
     there = mount_at(path)
-    if asked.returncode or there is None or there.kind != KIND:  # it was ended before it answered
+    if not answered or there is None or there.kind != KIND:  # it was ended before
         return
     # Root only; without it reading is slower, not wrong. Not before that answer, which sets it as well.
     with contextlib.suppress(OSError):
         Path(_READ_AHEAD_FILE.format(device=there.device)).write_text(str(_READ_AHEAD))
     started()
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody serves the tree at `path`, by a call that reaches every drive; waits while it hangs.
+
+    It is another process that looks: one that is killed while it waits for its own answer never ends, since its
+    connection to the kernel is closed with its last thread only, and all who use the tree wait with it. An error is
+    an answer, but for those of a mount that nobody serves.
+    """
+    asked = subprocess.run(
+        ["stat", "--file-system", path], capture_output=True, text=True, errors="replace", check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    return not any(os.strerror(dead) in asked.stderr for dead in _DEAD)
 
 
 def _share_arenas() -> None:

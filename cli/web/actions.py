@@ -150,7 +150,7 @@ def _repair(posts: Mapping[str, Post], mount: Path) -> Action:
 
 def _drain(begin: Post, app: "App") -> Action:
     def plan(form: Form) -> Plan:
-        drives = {each["name"]: each for each in app.status()["drives"]}
+        drives = {each["name"]: each for each in app.answers.status()["drives"]}
         drive = drives.get(form["drive"])
         if drive is None:
             raise ValueError(f"There is no drive {form['drive']!r}.")

@@ -102,7 +102,7 @@ class Gatherer:
         self._app, self._recent = app, recent
         self.sampler = Sampler(self._sums, lambda: [(each.fh, each.came + each.went) for each in self._open()])
         self.facts = Lately(_OFTEN, self._facts)
-        self._torrents = Lately(_SELDOM, app.listing)
+        self._torrents = Lately(_SELDOM, app.answers.listing)
         self._discs = Lately(_RARELY, _Discs(lambda: app.state.archive))
         self._programs: dict[int, str] = {}
 
@@ -122,7 +122,7 @@ class Gatherer:
     def _facts(self) -> Facts:
         app, state = self._app, self._app.state
         return Facts(
-            status=app.status(),
+            status=app.answers.status(),
             retiring={drive.name: drive.retiring for drive in app.drives if drive.retiring},
             playing=self._playing(),
             rates=self.sampler.rates(),

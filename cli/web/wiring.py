@@ -28,7 +28,8 @@ class Web:
     def __init__(self, app: "App") -> None:
         """Warnings are remembered from now on."""
         self._app, config = app, app.config
-        secrets = (config.debrid.token, config.http.password, *(one.api_key for one in config.arr))
+        services = (*(one.api_key for one in config.arr), *(one.token for one in config.media_server))
+        secrets = (config.debrid.token, config.http.password, *services)
         self._recent = Recent([each.get_secret_value() for each in secrets if each is not None])
         logging.getLogger().addHandler(self._recent)
         self._gatherer = Gatherer(app, self._recent)
@@ -51,7 +52,7 @@ class Web:
     def _gathered(self) -> Gathered:
         app = self._app
         return Gathered(
-            status=app.status(),
+            status=app.answers.status(),
             traffic=app.filesystem.traffic.totals(),
             waits=app.reader.waits,
             responses=app.reader.responses,
