@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 NOT_ENOUGH = "its first and last 512 KiB do not say; pin it, then they are known"
 _SECONDS = 30.0
-# Bytes of packets that ffprobe looks at: fewer than the head has.
-_PACKETS = 400_000
+# Bytes of packets that ffprobe looks at: a little fewer than the head has, since some formats show late what they hold.
+_PACKETS = 500_000
 # Seconds until what could not be read is tried again.
 _AGAIN = 600.0
 

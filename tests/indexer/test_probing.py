@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from settling import settle
 
-from indexer import probing
+from indexer import perdevice, probing
 from indexer.contents import Contents, Entry
 from indexer.contentsdb import FORMAT
 from indexer.crawling import Crawler
@@ -24,7 +24,7 @@ from indexer.media import MediaFacts, Stream
 from indexer.mediafacts import MOST, text_of
 from indexer.mediatable import Media, MediaTotals, Probed
 from indexer.probing import NO_FFPROBE, Looked, Prober
-from indexer.verdicts import ProbeFailed, ProbeTrouble
+from indexer.verdicts import NotMedia, ProbeFailed, ProbeTrouble
 
 # The tables of format 1.
 FORMAT_1 = """
@@ -272,6 +272,35 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     counting = Counting(monkeypatch)
     crawl(contents, tree)
     assert len(counting.asked) == 3 and contents.media.totals().to_do == 0
+
+
+@pytest.mark.parametrize(("kind", "cores", "most"), [("hdd", 4, 1), ("ssd", 3, 3), ("network", 64, 8)])
+def test_each_device_gets_some_processes_at_a_time(
+    tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch, kind: str, cores: int, most: int
+) -> None:
+    tree = tmp_path / "many"
+    tree.mkdir()
+    for number in range(40):
+        (tree / f"{number}.mkv").write_bytes(b"%d" % number)
+    settle(tree)
+    running, highest, lock, together = 0, 0, threading.Lock(), threading.Event()
+
+    def probe(path: bytes, **_: object) -> MediaFacts:
+        nonlocal running, highest
+        with lock:
+            running += 1
+            highest = max(highest, running)
+            if running == most:
+                together.set()
+        together.wait(30)
+        with lock:
+            running -= 1
+        raise NotMedia("it is empty")
+
+    monkeypatch.setattr(probing, "probe", probe)
+    monkeypatch.setattr(probing.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(perdevice, "kind_of", lambda _dev: kind)
+    assert len(crawl(contents, tree).failed) == 40 and highest == most
 
 
 def test_a_file_that_changed_since_it_was_read_is_left(tree: Path, contents: Contents, clip: bytes) -> None:
