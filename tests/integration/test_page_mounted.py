@@ -146,6 +146,8 @@ def sign_in(tab: Tab, url: str) -> None:
     page.get_by_label("Password").fill("SECRET-PASSWORD")
     page.get_by_role("button", name="Sign in").click()
     assert page.url == f"{url}/"
+    # The sign-in is that of the Web API.
+    assert page.request.get(f"{url}/api/v2/app/version").text() == "v4.6.7"
 
 
 def part(tab: Tab, name: str) -> Any:
@@ -168,6 +170,13 @@ def see_everything(tab: Tab) -> None:
     expect(part(tab, "warnings")).to_contain_text("Fake.Film failed")
     expect(part(tab, "torrents")).to_contain_text("2 other torrents of the account are in the tree")
     expect(part(tab, "throughput").locator("svg")).to_be_visible()
+    hide = "yes => {Object.defineProperty(document, 'hidden', {value: yes, configurable: true});" + (
+        "document.dispatchEvent(new Event('visibilitychange'))}"
+    )
+    tab.page.evaluate(hide, True)
+    expect(tab.page.locator("#fresh")).to_have_text("paused")
+    tab.page.evaluate(hide, False)
+    expect(tab.page.locator("#fresh")).to_have_text("up to date")
     source = tab.page.content()
     assert "SECRET-PASSWORD" not in source and "SIMULATORTOKEN" not in source
 

@@ -1,9 +1,11 @@
 """What people install: sdist and wheel are built, and the wheel mounts from an empty environment."""
 
+import json
 import os
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -33,9 +35,15 @@ def test_both_hold_every_module_and_nothing_else(built: Path) -> None:
     wheel = set(zipfile.ZipFile(next(built.glob("*.whl"))).namelist())
     assert {name for name in wheel if name.endswith(".py")} == modules
     assert {f"{top}/py.typed" for top in PACKAGES} <= wheel
+    page = {str(path.relative_to(ROOT)) for name in ("templates", "static") for path in files(ROOT / "cli/web" / name)}
+    assert len(page) > 15 and page <= wheel
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         sdist = {name.partition("/")[2] for name in archive.getnames()}
-    assert modules <= sdist and "README.md" in sdist and "LICENSE" in sdist
+    assert modules | page <= sdist and "README.md" in sdist and "LICENSE" in sdist
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 PACKAGES = ("vfs", "debrid", "placement", "indexer", "cli")
@@ -55,5 +63,7 @@ def test_the_wheel_mounts_from_an_empty_environment(built: Path, tmp_path: Path)
     assert process.poll() is None
     (mounted.path / "file").write_text("by the wheel")
     assert (mounted.path / "file").read_text() == "by the wheel"
+    with urllib.request.urlopen(json.loads((mounted.state / "daemon.json").read_text())["url"], timeout=20) as page:
+        assert "drive1" in page.read().decode()
     run(mediapool, "unmount", "--config", mounted.config, cwd=tmp_path, env=clean)
     assert process.wait(20) == 0

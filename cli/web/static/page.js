@@ -16,7 +16,8 @@ function clock(when) {
 
 function tell(state, text) {
   fresh.dataset.state = state;
-  freshText.textContent = text;
+  // Screen readers tell each change, so there is none where nothing is new.
+  if (freshText.textContent !== text) freshText.textContent = text;
 }
 
 function show(parts) {
