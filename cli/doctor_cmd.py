@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from cli.config import Config
 from cli.exitcodes import Exit
 from cli.options import ask, config_option, load
 from cli.output import json_option, print_json, print_table, say
+from cli.windowsfindings import windows_findings
 from vfs import libfuse
 
 State = Literal["ok", "note", "problem"]
@@ -59,6 +61,9 @@ def doctor(config_file: Path | None, as_json: bool) -> None:
 
 def examine(config: Config) -> Iterator[Finding]:
     """All checks, in the order in which they should be made good."""
+    if sys.platform == "win32":
+        yield from (Finding(*one) for one in windows_findings(config))
+        return
     yield _device()
     yield _library()
     yield _helper()
