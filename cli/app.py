@@ -116,8 +116,15 @@ class App:
         self._open_tree(library, inodes, db)
         self.healing = self._open_healing()
         closing.callback(self.announcers.close)
+        self.daemon = self._open_daemon()
+        closing.callback(self.daemon.close)
+        closing.callback(self.check.close)
+        closing.callback(self.healing.close)
+
+    def _open_daemon(self) -> Daemon:
+        config = self.config
         caching = Caching(self.cache, self.reader, self.warmer, self.names)
-        self.daemon = Daemon(
+        return Daemon(
             config.http.address,
             {
                 "/api/status": self.answers.status,
@@ -147,9 +154,6 @@ class App:
                 *self.web.blueprints(),
             ],
         )
-        closing.callback(self.daemon.close)
-        closing.callback(self.check.close)
-        closing.callback(self.healing.close)
 
     def _open_account(self) -> RemoteLibrary:
         debrid = self.config.debrid

@@ -5,13 +5,14 @@ there counts for nothing.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from placement import system as os
+from placement.winfile import lock
 
 if TYPE_CHECKING:
     from indexer.duplicates import Progress
@@ -26,7 +27,7 @@ def noted(file: Path, tell: "Callable[[Progress], None]") -> "Iterator[Callable[
         try:
             fd = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             closing.callback(os.close, fd)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(fd)
             os.ftruncate(fd, 0)
         except OSError:  # nobody sees how far it is, and it goes on
             yield tell
@@ -52,7 +53,7 @@ def under_way(file: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock(fd)
         return None
     except BlockingIOError:
         try:

@@ -1,5 +1,6 @@
 """`mediapool doctor`: what of this system could be better for mediapool, and how."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 import requests
 
 from cli.config import Config
-from cli.doctoring import account, containers, drives, linking, mounts, places, services, system
+from cli.doctoring import account, services
 from cli.doctoring.finding import Case, Check, Finding, State
 from cli.doctoring.running import examine
 from cli.exitcodes import Exit
@@ -57,6 +58,8 @@ def doctor(paths: tuple[Path, ...], only_paths: bool, really: bool, config_file:
 
 
 def _between(paths: Sequence[Path], really: bool) -> tuple[Case, Iterable[tuple[str, str, Check]]]:
+    from cli.doctoring import linking
+
     return Case(Config()), linking.checks(paths, really)
 
 
@@ -80,18 +83,27 @@ def _status(contact: Contact) -> dict[str, Any] | None:
 
 def _checks(case: Case) -> Iterator[tuple[str, str, Check]]:
     """All checks with their groups, in the order in which they should be made good."""
-    groups: dict[str, Iterable[tuple[str, Check]]] = {
+    groups = {**_of_the_system(case), "account": account.CHECKS, "services": services.checks(case)}
+    for group, checks in groups.items():
+        for name, check in checks:
+            yield group, name, check
+
+
+def _of_the_system(case: Case) -> dict[str, Iterable[tuple[str, Check]]]:
+    # Late, as what they look with exists on one of them only.
+    if sys.platform == "win32":
+        from cli.doctoring import windows
+
+        return {"system": windows.CHECKS}
+    from cli.doctoring import containers, drives, mounts, places, system
+
+    return {
         "system": system.CHECKS,
         "mount": mounts.CHECKS,
         "drives": drives.checks(case),
         "folders": places.CHECKS,
-        "account": account.CHECKS,
         "containers": containers.CHECKS,
-        "services": services.checks(case),
     }
-    for group, checks in groups.items():
-        for name, check in checks:
-            yield group, name, check
 
 
 def _show(found: _Found) -> None:

@@ -132,6 +132,13 @@ def _session(filesystem: FileSystem, path: Path, options: Options) -> "Session":
     return session
 
 
+def winfsp_folder() -> str:
+    """Where WinFsp is; ImportError without winfspy, RuntimeError without WinFsp."""
+    from winfspy.plumbing import get_winfsp_bin_dir
+
+    return str(get_winfsp_bin_dir())
+
+
 def _wait(ending: threading.Event) -> None:
     """Until the mount shall end; Ctrl-C and Ctrl-Break are heard between two looks."""
     try:

@@ -4,6 +4,7 @@ Everything is asked at most once in a while, however many people look: `Lately`.
 """
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cli import crawls
 from cli.web.recent import Recent, Warned
 from cli.web.throughput import Rates, Sampler, Sums
-from indexer import runs
 from indexer.manifest import NAME as INDEX
 from vfs.budget import UNKNOWN, program_of
 from vfs.traffic import OpenNow, Source
@@ -132,7 +132,7 @@ class Gatherer:
             check=app.check.state(),
             warming=app.warmer.status().queued,
             crawl=crawls.under_way(state.crawl),
-            runs=runs.under_way(state.runs),
+            runs=_runs(state.runs),
             downloads=[] if app.client is None else app.client.listing(),
             torrents=self._torrents(),
             discs=self._discs(),
@@ -202,3 +202,12 @@ def _volumes(folder: Path) -> list[Disc]:
         )
         for one in made.volumes.values()
     ]  # fmt: skip
+
+
+def _runs(folder: Path) -> list[str]:
+    """What the commands of the index that move files are about, by the ids of their runs."""
+    if sys.platform == "win32":  # which has none of them
+        return []
+    from indexer import runs
+
+    return runs.under_way(folder)

@@ -14,6 +14,8 @@ from mounting import ROOT
 
 from cli import values, windows
 from cli.config import Config, parse
+from cli.doctoring import windows as windows_checks
+from cli.doctoring.finding import Finding
 from cli.ending import UNMOUNT, ending_posts, mount_options
 from cli.main import _MODULES, main
 from cli.problems import ConfigError
@@ -154,6 +156,23 @@ def test_who_may_look_in() -> None:
         winmount.rights(False, lambda: "nobody")
     with pytest.raises(mountpoint.MountError, match="allow_other = true"):
         winmount.rights(False, _missing)
+
+
+def test_doctor_says_what_windows_lacks() -> None:
+    def looked(text: str, python: tuple[int, int] = (3, 11), state: mountpoint.State = "bare") -> dict[str, Finding]:
+        return {one.what: one for one in windows_checks.findings(parse(text), python, lambda: "C:/WinFsp/bin", state)}
+
+    fine = looked("")
+    assert [one.state for one in fine.values()] == ["ok", "ok", "note", "ok"]
+    assert "WinFsp makes none" in fine["hard links"].found and fine["WinFsp"].found == "C:/WinFsp/bin"
+    linking = looked('[client.tv]\nimport = "link"')["hard links"]
+    assert linking.state == "problem" and "[client.tv]" in linking.found and 'import = "move"' in linking.remedy
+    assert looked('[client.tv]\nimport = "move"')["hard links"].state == "note"
+    assert looked("", python=(3, 12))["Python"].remedy.startswith("mediapool on Windows needs Python 3.11 exactly")
+    assert looked("", state="foreign")["mount"].state == "problem"
+    assert looked("", state="mounted")["mount"].found.partition(": ")[2] == "mounted"
+    (missing,) = (one for one in windows_checks.findings(Config(), (3, 11), _missing, "bare") if one.what == "WinFsp")
+    assert missing.state == "problem" and "choco install winfsp" in missing.remedy
 
 
 def _missing() -> str:

@@ -31,7 +31,7 @@ RIGHTS = "O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)(A;;FA;;;WD)"
 OPTIONS = Options(ROOT, 0o022, 1.0, allow_other=True)
 
 
-# What they put on the drives, no drive of Windows takes.
+# What they put on the drives no drive of Windows takes.
 linux_disks = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows forbids these names, modes or links on a disk"
 )
