@@ -4,7 +4,7 @@ import os
 import threading
 from pathlib import Path
 
-from cli.mediafacts import MediaFacts
+from cli.mediafacts import MediaFacts, opened
 from indexer.media import probe
 from indexer.mediafacts import text_of
 from indexer.mediatable import Probed
@@ -51,10 +51,15 @@ class Inspector:
                 handle.close()
 
     def _probed(self, path: str, key: Key | None, size: int) -> str | None:
-        # By the kernel, as the importer will.
+        # ffprobe reads by the kernel, as the importer will.
         whole = os.fsencode(self._mount) + b"/" + os.fsencode(path)
         try:
-            facts = probe(whole, seconds=_SECONDS, cancel=self._cancel)
+            facts = probe(
+                whole,
+                seconds=_SECONDS,
+                cancel=self._cancel,
+                opened=lambda: opened(self._union, path, size, self._budget),
+            )
         except NotMedia as verdict:
             self._media.learned(key, size, Probed(None, verdict.reason))
             return verdict.reason

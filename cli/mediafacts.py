@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from cli.mountcontents import MountContents
@@ -25,9 +25,10 @@ from indexer.media import glance, probe
 from indexer.mediafacts import text_of
 from indexer.mediatable import Media, Probed, RemoteKey
 from indexer.verdicts import NotMedia, ProbeFailed, ProbeTrouble
-from indexer.wholeness import refuse_other_kinds
+from indexer.wholeness import Bytes, refuse_other_kinds
 from vfs.about import MediaTold
-from vfs.budget import DailyBudget
+from vfs.branch import Branch
+from vfs.budget import PROBE, DailyBudget
 from vfs.library import Key
 from vfs.local import LocalBranch
 from vfs.lookup import Copy
@@ -227,16 +228,18 @@ class MediaFacts:
         if known is not None and not (known.problem == NOT_ENOUGH and pinned):
             return
         with self.alone_with(key):
-            whole = self._mount + b"/" + path
-            probed = self._probed(whole) if pinned else self._glanced(whole, node)
+            probed = self._probed(path, node) if pinned else self._glanced(path, node)
         if probed is None:
             self._given_up(key)
         else:
             self.learned(key, node.size, probed)
 
-    def _probed(self, path: bytes) -> Probed | None:
+    def _probed(self, path: bytes, node: RemoteFile) -> Probed | None:
         try:
-            return Probed(text_of(probe(path, seconds=_SECONDS, cancel=self._stop)), None)
+            facts = probe(
+                self._mount + b"/" + path, seconds=_SECONDS, cancel=self._stop, opened=lambda: self._opened(path, node)
+            )
+            return Probed(text_of(facts), None)
         except (NotMedia, ProbeFailed) as verdict:
             return Probed(None, verdict.reason)
         except ProbeTrouble as trouble:
@@ -249,27 +252,42 @@ class MediaFacts:
             pass
         self._looking, self._refused = node, False
         try:
-            return Probed(text_of(glance(path, most=_PACKETS, seconds=_SECONDS, cancel=self._stop)), None)
+            whole = self._mount + b"/" + path
+            return Probed(text_of(glance(whole, most=_PACKETS, seconds=_SECONDS, cancel=self._stop)), None)
         except (NotMedia, ProbeFailed) as verdict:
-            return Probed(None, self._why(path) if self._refused else verdict.reason)
+            return Probed(None, self._why(path, node) if self._refused else verdict.reason)
         except ProbeTrouble as trouble:
             if self._refused:
-                return Probed(None, self._why(path))
+                return Probed(None, self._why(path, node))
             log.info("%s is not looked at: %s", os.fsdecode(path), trouble)
             return None
         finally:
             self._looking = None
 
-    def _why(self, path: bytes) -> str:
+    def _opened(self, path: bytes, node: RemoteFile) -> AbstractContextManager[Bytes]:
+        return opened(self._remote, os.fsdecode(path), node.size, self._budget)
+
+    def _why(self, path: bytes, node: RemoteFile) -> str:
         """Why the head and tail of a file did not say what it is."""
         try:
-            with open(path, "rb", buffering=0) as file:
-                refuse_other_kinds(file.fileno())
+            with self._opened(path, node) as file:
+                refuse_other_kinds(file)
         except NotMedia as verdict:
             return verdict.reason
         except OSError as error:
             log.info("%s cannot be read: %s", os.fsdecode(path), error)
         return NOT_ENOUGH
+
+
+@contextmanager
+def opened(branch: Branch, path: str, size: int, budget: DailyBudget) -> Iterator[Bytes]:
+    """A file of the tree, read without the kernel: who waits for his own answer when he is killed never ends."""
+    handle = branch.open(path, os.O_RDONLY)
+    try:
+        with budget.as_work(PROBE):
+            yield Bytes(size, handle.read)
+    finally:
+        handle.close()
 
 
 def _key(key: Key) -> RemoteKey:

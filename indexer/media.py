@@ -10,17 +10,18 @@ process is run here.
 
 import contextlib
 import errno
+import functools
 import json
 import stat
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from indexer.verdicts import NotMedia, ProbeFailed, ProbeTrouble
-from indexer.wholeness import refuse_cut, refuse_other_kinds
+from indexer.wholeness import Bytes, refuse_cut, refuse_other_kinds
 from placement import system as os
 
 Kind = Literal["video", "audio", "subtitle", "attachment", "data"]
@@ -97,8 +98,16 @@ class MediaFacts:
         return next((stream for stream in found if stream.is_default), found[0] if found else None)
 
 
-def probe(path: bytes, *, seconds: float, cancel: threading.Event | None = None) -> MediaFacts:
+# How the bytes of a file are reached for reads of our own.
+Opened = Callable[[], contextlib.AbstractContextManager[Bytes]]
+
+
+def probe(
+    path: bytes, *, seconds: float, cancel: threading.Event | None = None, opened: Opened | None = None
+) -> MediaFacts:
     """The media facts of the file at `path`, in at most about `seconds`; symbolic links are followed.
+
+    `opened`: for a caller who must not open `path` itself, as it is he who serves it.
 
     NotMedia: it is something else, cut off, empty or encrypted. ProbeTrouble: nothing can be said now, which
     is no verdict on the file, or `cancel` was set meanwhile. Whatever ends the call also ends ffprobe. A
@@ -106,7 +115,7 @@ def probe(path: bytes, *, seconds: float, cancel: threading.Event | None = None)
     """
     run = _Run(path, time.monotonic() + seconds, cancel or threading.Event())
     try:
-        return _verdict(run)
+        return _verdict(run, opened or functools.partial(_opened, path))
     except OSError as error:
         raise ProbeTrouble(f"it cannot be read: {error.strerror or error}") from error
 
@@ -119,31 +128,32 @@ def glance(path: bytes, *, most: int, seconds: float, cancel: threading.Event | 
     return _Run(path, time.monotonic() + seconds, cancel or threading.Event(), ("-probesize", str(most))).facts()
 
 
-def _verdict(run: "_Run") -> MediaFacts:
-    with _opened(run.path) as fd:
+def _verdict(run: "_Run", opened: Opened) -> MediaFacts:
+    with opened() as file:
+        if not file.read(1, 0):
+            raise NotMedia("it is empty")
         try:
             facts = run.facts()
         except NotMedia:
             # ffprobe calls a file broken also when a read failed on the way: only what it says twice, of a
             # file that can be read, is a verdict.
-            refuse_other_kinds(fd)
-            refuse_cut(fd, run.check)
+            refuse_other_kinds(file)
+            refuse_cut(file, run.check)
             facts = run.facts()
-        refuse_cut(fd, run.check)
+        refuse_cut(file, run.check)
     if facts.container in _CLAIMING and facts.seconds and facts.seconds > _LAST:
         run.refuse_early_end(facts)
     return facts
 
 
 @contextlib.contextmanager
-def _opened(path: bytes) -> Iterator[int]:
+def _opened(path: bytes) -> Iterator[Bytes]:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # not blocking: it may be a FIFO
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
             raise ProbeTrouble("it is no regular file")
-        if not os.pread(fd, 1, 0):
-            raise NotMedia("it is empty")
-        yield fd
+        yield Bytes(found.st_size, functools.partial(os.pread, fd))
     finally:
         os.close(fd)
 

@@ -3,8 +3,8 @@
 Some reads of a few bytes each, at the beginning, the end, and where the parts of an mp4 or AVI file begin.
 """
 
-import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from indexer.verdicts import NotMedia
 
@@ -16,9 +16,16 @@ _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def refuse_other_kinds(fd: int) -> None:
+class Bytes(NamedTuple):
+    """A file that can be read: its size, and `read(count, offset)`, which gives less at its end only. OSError."""
+
+    size: int
+    read: Callable[[int, int], bytes]
+
+
+def refuse_other_kinds(file: Bytes) -> None:
     """NotMedia for what fakes are made of. Layouts as in APPNOTE.TXT (zip), technote.txt (rar), 7zFormat.txt."""
-    head = os.pread(fd, 64, 0)
+    head = file.read(64, 0)
     for magic, name in ((b"PK\x03\x04", "ZIP"), (b"Rar!\x1a\x07", "RAR"), (b"7z\xbc\xaf\x27\x1c", "7z")):
         if head.startswith(magic):
             lock = " with a password" if _has_password(head) else ""
@@ -39,26 +46,26 @@ def _has_password(head: bytes) -> bool:
     return False
 
 
-def refuse_cut(fd: int, check: Callable[[], None]) -> None:
+def refuse_cut(file: Bytes, check: Callable[[], None]) -> None:
     """NotMedia if the file is shorter than its own header says, or its end was never written. OSError.
 
     `check` is called now and then and may raise.
     """
-    size = os.fstat(fd).st_size
-    head = os.pread(fd, 256, 0)
+    size = file.size
+    head = file.read(256, 0)
     claimed = 0
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         claimed = _matroska_end(head)
     elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-        claimed = _mp4_end(fd, size, check)
+        claimed = _mp4_end(file, check)
     elif head[:4] in (b"RIFF", b"RIFX") and head[8:12] in (b"AVI ", b"WAVE"):
-        claimed = _riff_end(fd, size)
+        claimed = _riff_end(file)
     elif head.startswith(_ASF):
-        claimed = _asf_size(os.pread(fd, _PIECE, 0))
+        claimed = _asf_size(file.read(_PIECE, 0))
     if claimed > size:
         raise NotMedia(f"it is cut off: it has {size} of the {claimed} bytes that its header claims")
     check()
-    if size > 4 * _PIECE and not any(os.pread(fd, _PIECE, size - _PIECE)):
+    if size > 4 * _PIECE and not any(file.read(_PIECE, size - _PIECE)):
         raise NotMedia("it is cut off: its end is empty")
 
 
@@ -81,21 +88,21 @@ def _vint(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at : at + width], "big") & ((1 << (7 * width)) - 1), width
 
 
-def _mp4_end(fd: int, size: int, check: Callable[[], None]) -> int:
+def _mp4_end(file: Bytes, check: Callable[[], None]) -> int:
     """Where the last box that is looked at ends, in bytes (ISO/IEC 14496-12); NotMedia if it is encrypted."""
     at = 0
     for _ in range(_PARTS):
         check()
-        head = os.pread(fd, 16, at)
+        head = file.read(16, at)
         if len(head) < 8 or not head[4:8].isalnum():
             break
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if head[4:8] == b"moov":
-            _refuse_encrypted(os.pread(fd, min(length, _PIECE), at))
+            _refuse_encrypted(file.read(min(length, _PIECE), at))
         if length < 8:  # it goes on to the end of the file
-            return size
+            return file.size
         at += length
     return at
 
@@ -114,14 +121,14 @@ def _refuse_encrypted(index: bytes) -> None:
         raise NotMedia("it is encrypted (DRM)")
 
 
-def _riff_end(fd: int, size: int) -> int:
+def _riff_end(file: Bytes) -> int:
     """Where the last of the RIFF chunks that follow one another ends, in bytes; large AVI files have several."""
     at = 0
     for _ in range(_PARTS):
-        head = os.pread(fd, 8, at)
+        head = file.read(8, at)
         length = int.from_bytes(head[4:8], "little")
         # What is written to a pipe says 0 or the largest number.
-        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF) or at >= size:
+        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF) or at >= file.size:
             break
         at += 8 + length
     # Some writers count the header twice.
