@@ -27,7 +27,6 @@ from cli.keeping import Keeper, open_names
 from cli.knowing import PoolKnowledge
 from cli.mediafacts import MediaFacts
 from cli.members import RELOAD, Members
-from cli.mountcontents import MountContents
 from cli.moving import job_gets, job_posts
 from cli.pinning import PINS, PinJobs, pin_posts
 from cli.reports import Reports
@@ -203,8 +202,8 @@ class App:
         self._closing.callback(self.pinning.close)
         self.check = PoolCheck(union, branches, self.names, pins, self.relocating, str(config.mount.path))
         self._open_moves(union, branches, make_branch, pins, db)
-        contents = MountContents(self.state.contents)
-        self.media = MediaFacts(contents, remote, pins, self.warmer, self.reader, self.budget, config.mount.path)
+        catalog, mount = self.state.contents, config.mount.path
+        self.media = MediaFacts(catalog, remote, pins, self.warmer, self.reader, self.budget, mount)
         self.about = About(union.lookup, self._placing)
         self.about.media = self.media
         self.filesystem = FileSystem(union, self.about, config.mount.cache_seconds, config.mount.passthrough_room)

@@ -54,7 +54,7 @@ class MediaFacts:
 
     def __init__(
         self,
-        contents: MountContents,
+        catalog: Path,
         remote: RemoteBranch,
         pins: Pins,
         warmer: Warmer,
@@ -62,7 +62,8 @@ class MediaFacts:
         budget: DailyBudget,
         mount: Path,
     ) -> None:
-        self._contents, self._remote, self._pins, self._mount = contents, remote, pins, os.fsencode(mount)
+        self._contents = MountContents(catalog)
+        self._remote, self._pins, self._mount = remote, pins, os.fsencode(mount)
         self._warmer, self._reader, self._budget = warmer, reader, budget
         warmer.warmed, remote.reading = self._warmed, self.reading
         self._roots: dict[str, bytes] = {}

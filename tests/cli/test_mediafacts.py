@@ -16,7 +16,6 @@ from uniting import Pool
 
 from cli.mediafacts import MediaFacts
 from cli.mediawords import described, told
-from cli.mountcontents import MountContents
 from indexer.contents import Contents
 from indexer.mediatable import Probed
 from vfs.about import About, MediaTold
@@ -86,9 +85,9 @@ class Setup:
         self.reader = Reader(self.library, ChunkCache("", 0))
         self.warmer = Warmer(self.reader, self.budget)
         self.file = base / "contents.db"
-        self.contents = MountContents(self.file)
         pins = Pins(self.pool.db, self.pool.names, self.pool.branches)
-        self.media = MediaFacts(self.contents, remote, pins, self.warmer, self.reader, self.budget, base / "mount")
+        self.media = MediaFacts(self.file, remote, pins, self.warmer, self.reader, self.budget, base / "mount")
+        self.contents = self.media._contents
         Publisher(self.pool.union, remote, Owner(0, 0, 0o022)).publish(
             "realdebrid:1", "torrents/complete", "Show", [(("film.mkv",), FILM, SIZE, 0)]
         )

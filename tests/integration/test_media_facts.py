@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import sqlite3
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +49,26 @@ def attribute(path: Path) -> Any:
 
 
 def explained(tree: Mounted, *paths: str) -> list[Any]:
-    done = tree.command("explain", *paths, "--json")
-    assert done.returncode == 0, done
-    return [one["about"]["media"] for one in json.loads(done.stdout)]
+    """What `explain` is told once nothing is looked at any more, asked from the daemon itself."""
+    contact = json.loads((tree.state / "daemon.json").read_text())
+    headers = {"Authorization": f"Bearer {contact['token']}", "Content-Type": "application/json"}
+    body = json.dumps({"paths": paths, "size": None}).encode()
+    found: list[Any] = []
+
+    def is_told() -> bool:
+        request = urllib.request.Request(contact["url"] + "/api/explain", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found[:] = [one["about"]["media"] for one in json.load(answer)]
+        return all(one is None or one["state"] != "waiting" for one in found)
+
+    wait_for(is_told, "the end of the look")
+    return found
+
+
+def remote_known(tree: Mounted) -> int:
+    """Of how many remote files the catalog has facts; who asks for those of a file has it looked at."""
+    with closing(sqlite3.connect(f"file:{tree.state}/contents.db?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT count(facts) FROM remote").fetchone()[0])
 
 
 def check(facts: Any) -> None:
@@ -67,7 +86,8 @@ def check(facts: Any) -> None:
 def test_facts_are_told_and_looked_at_once(make_mount: MakeMount, films: dict[str, bytes]) -> None:
     with Simulator() as simulator:
         content = {f"/{name}": data for name, data in films.items()}
-        content |= {"/pinned.mkv": films["film.mkv"] + b"\0", "/read.txt": b"text" * 100}
+        content |= {f"/{name}.mkv": films["film.mkv"] + name.encode() for name in ("pinned", "warm")}
+        content |= {"/read.txt": b"text" * 100}
         simulator.add_torrent("Show", content, added=simulator.now() - 7200, rar=False)
         tree = make_mount()
         tree.write_config(debrid=f'token = "{simulator.token}"\napi_url = "{simulator.api_url}"\npoll_seconds = 1\n')
@@ -80,8 +100,8 @@ def test_facts_are_told_and_looked_at_once(make_mount: MakeMount, films: dict[st
 
         # A local file: by the catalog, which a running mount sees being filled.
         assert explained(tree, "media/local.mkv") == [{"state": "unknown", "facts": None, "problem": None}]
-        assert "mediapool index crawl" in tree.command("explain", "media/local.mkv").stdout
         assert tree.command("index", "crawl").returncode == 0
+        wait_for(lambda: attribute(tree.path / "media/local.mkv"), "the facts of the local film")
         check(attribute(tree.path / "media/local.mkv"))
         assert "user.mediapool.media" not in os.listxattr(tree.path / "media/local.mkv")
         words = tree.command("explain", "media/local.mkv").stdout
@@ -95,13 +115,22 @@ def test_facts_are_told_and_looked_at_once(make_mount: MakeMount, films: dict[st
         check(attribute(show / "film.mkv"))
         first = simulator.cdn_bytes
         assert 0 < first <= MIB
-        (told,) = explained(tree, f"{SHOW}/film.mkv")
+        done = tree.command("explain", f"{SHOW}/film.mkv", "--json")
+        told = json.loads(done.stdout)[0]["about"]["media"]
         assert told["state"] == "known" and told["facts"] == attribute(show / "film.mkv")
         assert attribute(show / "read.txt") is None and explained(tree, f"{SHOW}/read.txt") == [None]
         # Another name is the same content.
         os.link(show / "film.mkv", tree.path / "media/linked.mkv")
         check(attribute(tree.path / "media/linked.mkv"))
         assert simulator.cdn_bytes == first
+
+        # What is warmed is looked at, and costs nothing more.
+        assert tree.command("cache", "warm", f"{SHOW}/warm.mkv").returncode == 0
+        warmed = simulator.cdn_bytes
+        wait_for(lambda: remote_known(tree) == 2, "the look")
+        check(attribute(show / "warm.mkv"))
+        assert simulator.cdn_bytes == warmed <= first + MIB
+        first = warmed
 
         # Whoever writes to the catalog meanwhile is in nobody's way.
         with sqlite3.connect(tree.state / "contents.db", isolation_level=None) as writer:
@@ -112,7 +141,9 @@ def test_facts_are_told_and_looked_at_once(make_mount: MakeMount, films: dict[st
         writer.close()
 
         # What head and tail do not say, and what is no film: told with the reason, and not looked at again.
+        said = tree.command("explain", f"{SHOW}/inner.mp4").stdout
         inner, fake = explained(tree, f"{SHOW}/inner.mp4", f"{SHOW}/fake.mkv")
+        assert NOT_ENOUGH in said or "not known yet" in said, "the command waits for it, but not for ever"
         assert (inner["state"], inner["problem"]) == ("failed", NOT_ENOUGH)
         assert fake["state"] == "failed" and "RAR archive" in fake["problem"]
         assert simulator.cdn_bytes <= first + 2 * MIB
@@ -132,10 +163,10 @@ def test_facts_are_told_and_looked_at_once(make_mount: MakeMount, films: dict[st
 
         rows = json.loads(tree.command("index", "export").stdout)
         remote = {(one["kind"], one["size"]): one for one in rows if "provider" in one}
-        assert len(remote) == 4 and {kind for kind, _ in remote} == {"torrent"}
+        assert len(remote) == 5 and {kind for kind, _ in remote} == {"torrent"}
         check(remote["torrent", len(films["film.mkv"])]["media"])
         assert remote["torrent", len(films["fake.mkv"])]["media_problem"] == fake["problem"]
         check(next(one["media"] for one in rows if one.get("path") == str(local)))
         counts = json.loads(tree.command("index", "status", "--json").stdout)["media"]
-        assert counts == {"known": 1, "failed": 0, "to_do": 0, "remote_known": 3, "remote_failed": 1}
+        assert counts == {"known": 1, "failed": 0, "to_do": 0, "remote_known": 4, "remote_failed": 1}
         tree.stop()
