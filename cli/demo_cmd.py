@@ -18,6 +18,7 @@ import vfs.mount
 from cli.demo import CHECKS, DRIVES, CheckFailed, Stage, furnish, remote_files
 from cli.output import fail, human_size, say
 from cli.signals import interrupt_on_termination
+from cli.state import StateFolder
 from debrid.simulator import Simulator
 
 _SECONDS = 60.0
@@ -162,6 +163,9 @@ def _stay(stage: Stage, config: Path) -> None:
     say(f"  cp {film} media/movies/      # one of the drives has it then: ls {drives}/*/media/movies")
     say(f"  ln {film} media/movies/linked.mkv      # costs nothing: the same file at Real-Debrid")
     say(f"  {program} status --config {config}")
+    contact = StateFolder(config.parent / "state").contact()
+    if contact is not None:
+        say(f"and the status page in a browser: {contact.url}")
     threading.Event().wait()
 
 

@@ -79,20 +79,29 @@ class Facts:
 
 
 class Lately(Generic[T]):
-    """What `make` said within the last `seconds`. Thread-safe: those who ask meanwhile wait for the same answer."""
+    """What `make` said within the last `seconds`. Thread-safe: those who ask meanwhile wait for the same answer.
 
-    def __init__(self, seconds: float, make: Callable[[], T]) -> None:
-        self._seconds, self._make = seconds, make
+    Not for ever: if `make` hangs, as it does where a disk does not answer, one thread of the daemon hangs and no other.
+    """
+
+    def __init__(self, seconds: float, make: Callable[[], T], patience: float = 5.0) -> None:
+        """`patience`: seconds to wait for another thread's answer."""
+        self._seconds, self._make, self._patience = seconds, make, patience
         self._lock = threading.Lock()
         self._made: T | None = None
         self._until = 0.0
 
     def __call__(self) -> T:
-        with self._lock:
+        """The answer. TimeoutError if another thread is long in finding it; whatever `make` raises."""
+        if not self._lock.acquire(timeout=self._patience):
+            raise TimeoutError("a part of mediapool does not answer: a drive that hangs?")
+        try:
             if self._made is None or time.monotonic() >= self._until:
                 self._made = self._make()
                 self._until = time.monotonic() + self._seconds
             return self._made
+        finally:
+            self._lock.release()
 
 
 class Gatherer:

@@ -170,7 +170,10 @@ def metrics(collector: Collector, guard: Guard, http: HttpConfig, is_own: Callab
             refusal = text("Give the username and password of [http].", 401)
             refusal.headers["WWW-Authenticate"] = 'Basic realm="mediapool"'
             return refusal
-        said = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        try:
+            said = Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        except TimeoutError as problem:
+            return text(f"{problem}", 503)
         said.headers["Cache-Control"] = "no-store"
         said.headers["X-Content-Type-Options"] = "nosniff"
         return said

@@ -222,5 +222,7 @@ def _static(name: str) -> Response:
 def _failed(error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return text(error.name, error.code or 400)
+    if isinstance(error, TimeoutError):
+        return text(f"{error}", 503)
     log.error("%s failed: %s", request.path, error, exc_info=True)
     return text("It failed; the log of mediapool says why.", 500)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from cli.web.actions import actions
-from cli.web.facts import Gatherer
+from cli.web.facts import Gatherer, Lately
 from cli.web.guard import Guard
 from cli.web.health import Health
 from cli.web.metrics import Gathered, MountCollector, metrics
@@ -17,6 +17,10 @@ from debrid.qbittorrent.guard import Sessions
 
 if TYPE_CHECKING:
     from cli.app import App
+
+log = logging.getLogger(__name__)
+
+_HOLDS = 1.0  # seconds for which what /metrics tells is told again
 
 
 class Web:
@@ -46,7 +50,9 @@ class Web:
         app, http = self._app, self._app.config.http
         guard = Guard(self._sessions(), (http.address[0], *http.hosts))
         pages = Pages(guard, self._gatherer.facts, actions(app), str(app.config.mount.path))
-        own = metrics(MountCollector(self._gathered), guard, http, lambda given: app.daemon.is_own(given))
+        own = metrics(
+            MountCollector(Lately(_HOLDS, self._gathered)), guard, http, lambda given: app.daemon.is_own(given)
+        )
         return [pages.blueprint(), own, self._health.blueprint()]
 
     def _gathered(self) -> Gathered:
@@ -64,7 +70,8 @@ class Web:
         )
 
     def start(self) -> None:
-        """Begin to watch the throughput."""
+        """Begin to watch the throughput, and say where the page is."""
+        log.info("the status page is at %s", self._app.daemon.contact(self._app.config.mount.path).url)
         self._gatherer.sampler.start()
 
     def __enter__(self) -> "Web":

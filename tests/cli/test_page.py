@@ -3,6 +3,7 @@
 import html.parser
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -421,6 +422,30 @@ def test_many_who_look_cost_one_look() -> None:
     made: list[int] = []
     lately = Lately(60.0, lambda: made.append(1) or len(made))
     assert [lately() for _ in range(5)] == [1] * 5
+
+
+def test_a_look_that_hangs_holds_up_nobody_else() -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def make() -> int:
+        begun.set()
+        assert go.wait(30)
+        return 1
+
+    lately = Lately(60.0, make, patience=0.01)
+    hangs = threading.Thread(target=lately)
+    hangs.start()
+    assert begun.wait(30)
+    with pytest.raises(TimeoutError, match="does not answer"):
+        lately()
+    app = Flask("test")
+    pages = Pages(Guard(Sessions(None, None, None), []), lambda: Facts(status={"x": lately()}), {}, "/data")
+    app.register_blueprint(pages.blueprint())
+    answer = app.test_client().get("/web/parts")
+    assert answer.status_code == 503 and "a drive that hangs" in answer.text
+    go.set()
+    hangs.join()
+    assert lately() == 1
 
 
 @pytest.mark.parametrize(
