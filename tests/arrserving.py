@@ -48,6 +48,7 @@ class ArrServer(Server):
         self.sees: dict[str, Path] = {}
         self.mappings: list[tuple[str, str]] = []
         self.links = True
+        self.clients = [("mediapool", "QBittorrent", True, "pool", 8080, True)]
 
     @property
     def items_at(self) -> str:
@@ -79,6 +80,8 @@ class ArrServer(Server):
         if (method, first) == ("GET", "remotepathmapping"):
             rows = enumerate(self.mappings, 1)
             return 200, [{"id": row, "host": "pool", "remotePath": far, "localPath": near} for row, (far, near) in rows]
+        if (method, first) == ("GET", "downloadclient"):
+            return 200, [_client(number, *client) for number, client in enumerate(self.clients, 1)]
         if (method, first) == ("GET", "filesystem"):
             return 200, {"parent": "/", "directories": self._folders(params["path"]), "files": []}
         if first == self.items_at:
@@ -125,6 +128,12 @@ class ArrServer(Server):
         self.queue = [one for one in self.queue if one.get("downloadId") != found["downloadId"]]
         self.blocklisted.append(found["downloadId"])
         return 200, {}
+
+
+def _client(number: int, name: str, kind: str, on: bool, host: str, port: int, removes: bool) -> dict[str, Any]:
+    fields = [{"order": 0, "name": "host", "value": host}, {"name": "port", "value": port}, {"name": "password"}]
+    told = {"id": number, "name": name, "implementation": kind, "enable": on, "fields": fields}
+    return {**told, "removeCompletedDownloads": removes}
 
 
 def _folder(path: str, real: Path) -> dict[str, Any]:

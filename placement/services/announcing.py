@@ -88,9 +88,12 @@ class Announcer:
         """
         if self._tempo.unseen_only and not unseen:
             return
-        with self._lock:
-            self._noted.update(dict.fromkeys(folders))
-        self._wake.set()
+        for folder in folders:
+            # What is in the dict now has yet to be collected, so it is for this change as well.
+            if folder not in self._noted:
+                with self._lock:
+                    self._noted[folder] = None
+                self._wake.set()
 
     def everything(self) -> None:
         """Anything may have changed anywhere."""

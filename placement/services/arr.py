@@ -58,10 +58,22 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class PathMapping:
-    """What the download client calls `remote`, this service looks for at `local`."""
+    """What the download client at `host` calls `remote`, this service looks for at `local`."""
 
+    host: str
     remote: str
     local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One of its download clients that is turned on; `removes`: what was imported is removed there."""
+
+    name: str
+    implementation: str
+    host: str
+    port: int
+    removes: bool
 
 
 class Arr:
@@ -109,9 +121,13 @@ class Arr:
     def path_mappings(self) -> list[PathMapping]:
         """Its remote path mappings."""
         return [
-            PathMapping(str(one.get("remotePath", "")), str(one.get("localPath", "")))
+            PathMapping(*(str(one.get(key, "")) for key in ("host", "remotePath", "localPath")))
             for one in self._list(self._get("/remotepathmapping"))
         ]
+
+    def clients(self) -> list[Client]:
+        """Its download clients that are turned on."""
+        return [_client(one) for one in self._list(self._get("/downloadclient")) if one.get("enable")]
 
     def folder_time(self, path: str) -> float | None:
         """When the folder at this absolute path was changed, as it sees it: seconds since 1970; None if it does not.
@@ -233,6 +249,18 @@ class Arr:
         if not isinstance(told, list) or not all(isinstance(self._object(one).get("id"), int) for one in told):
             raise ServiceError(f"{self._api} answers in an unknown way: is it a {self.kind} of another version?")
         return told
+
+
+def _client(told: dict[str, Any]) -> Client:
+    fields = {one.get("name"): one.get("value") for one in told.get("fields") or () if isinstance(one, dict)}
+    port = fields.get("port")
+    return Client(
+        str(told.get("name", "")),
+        str(told.get("implementation", "")),
+        str(fields.get("host") or ""),
+        port if isinstance(port, int) else 0,
+        bool(told.get("removeCompletedDownloads", True)),
+    )
 
 
 def _queued(told: dict[str, Any]) -> Queued:

@@ -80,8 +80,13 @@ def looking(libraries: Sequence[Library], folder: str) -> list[tuple[str, str]]:
 
     Of the sections it lies in, those with the longest root; else those that lie below it, at their roots.
     """
-    roots = [(one.id, root.rstrip("/") or "/") for one in libraries for root in one.folders]
-    holding = [(section, root) for section, root in roots if root == "/" or within(folder, root)]
-    longest = max((len(root) for _, root in holding), default=0)
-    found = [(section, folder) for section, root in holding if len(root) == longest]
-    return found or [(section, root) for section, root in roots if within(root, folder.rstrip("/"))]
+    roots = [(one.id, root) for one in libraries for root in one.folders]
+    holding = [(section, root) for section, root in roots if within(_plain(folder), _plain(root))]
+    longest = max((len(_plain(root)) for _, root in holding), default=0)
+    found = [(section, folder) for section, root in holding if len(_plain(root)) == longest]
+    return found or [(section, root) for section, root in roots if within(_plain(root), _plain(folder))]
+
+
+def _plain(path: str) -> str:
+    """A path of any system with slashes, none of them at its end."""
+    return (path if path.startswith("/") else path.replace("\\", "/")).rstrip("/")

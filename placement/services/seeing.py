@@ -5,14 +5,13 @@ time of a folder, as only the folder itself has it, or the names in it.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from placement.services.arr import Arr, PathMapping
+from placement.services.arr import Arr, Client, PathMapping
 from placement.services.calls import Missing, ServiceError
 from placement.services.mediaserver import Habit, Library, MediaServer
 
@@ -20,6 +19,8 @@ State = Literal["ok", "note", "problem"]
 
 # Where the download client puts what is finished.
 _DOWNLOADS = "torrents"
+# What Sonarr and Radarr call the client that we are to them.
+_IMPLEMENTATION = "QBittorrent"
 # Seconds by which two times of one folder may differ: ours are in nanoseconds, theirs in steps of 100.
 _TICK = 0.001
 # So many names of a folder are compared.
@@ -35,13 +36,14 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def look(tree: Path, arrs: Iterable[Arr], servers: Iterable[MediaServer]) -> Iterator[Finding]:
+def look(tree: Path, arrs: Iterable[Arr], servers: Iterable[MediaServer], port: int | None = None) -> Iterator[Finding]:
     """All checks of all services, one after the other; a service that cannot be asked is one finding.
 
-    `tree`: where the tree is mounted, which it must be. Each call takes as long as its service was given.
+    `tree`: where the tree is mounted, which it must be; `port`: where our download client listens, None if it does
+    not. Each call takes as long as its service was given.
     """
     for arr in arrs:
-        yield from _asked(arr.name, partial(_arr, tree, arr))
+        yield from _asked(arr.name, partial(_arr, tree, arr, port))
     for server in servers:
         yield from _asked(server.name, partial(_server, tree, server))
 
@@ -57,18 +59,35 @@ def _asked(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Findin
 # Sonarr and Radarr.
 
 
-def _arr(tree: Path, arr: Arr) -> Iterator[Finding]:
-    version = arr.version()
-    yield Finding(arr.name, "ok", f"{arr.kind} {version}")
-    yield _sees(tree, arr)
+def _arr(tree: Path, arr: Arr, port: int | None) -> Iterator[Finding]:
+    yield Finding(arr.name, "ok", f"{arr.kind} {arr.version()}")
+    clients = [one for one in arr.clients() if one.implementation == _IMPLEMENTATION]
+    if port is not None:
+        yield _client(arr, clients, port)
+    yield _sees(tree, arr, {one.host for one in clients})
     yield from _root_folders(tree, arr)
     yield _hard_links(arr)
 
 
-def _sees(tree: Path, arr: Arr) -> Finding:
-    """Whether it has the tree, whole, under the path by which the download client speaks of it."""
+def _client(arr: Arr, clients: Sequence[Client], port: int) -> Finding:
+    """Whether it has us for a download client. By which name it reaches us, only it knows."""
+    what, where = f"{arr.name}: client", "Settings, Download Clients"
+    ours = next((one for one in clients if one.port == port), None)
+    if ours is None:
+        others = ", ".join(f"{one.host}:{one.port}" for one in clients)
+        found = f"its qBittorrent is {others}, not port {port}" if others else "it has no qBittorrent"
+        return Finding(what, "note", found, f"{where}: add a qBittorrent with the address of this machine, port {port}")
+    if not ours.removes:
+        remedy = f"{where}, {ours.name}: turn on Remove Completed"
+        return Finding(what, "note", f"{ours.name} keeps what was imported, in torrents/complete too", remedy)
+    return Finding(what, "ok", f"{ours.name} at {ours.host}:{ours.port}")
+
+
+def _sees(tree: Path, arr: Arr, hosts: Collection[str]) -> Finding:
+    """Whether it has the tree, whole, under the path by which the download client at `hosts` speaks of it."""
     what, remedy = f"{arr.name}: tree", f"let it have the whole tree at {tree} as one mount (with :rslave in Docker)"
-    mapping = _mapping_of(arr.path_mappings(), f"{tree}/{_DOWNLOADS}/")
+    mappings = [one for one in arr.path_mappings() if one.host in hosts or not hosts]
+    mapping = _mapping_of(mappings, f"{tree}/{_DOWNLOADS}/")
     if mapping is None:
         return _compared(what, tree, arr, str(tree), remedy)
     found = _compared(what, Path(mapping.remote), arr, mapping.local, remedy)
@@ -170,11 +189,15 @@ def _folders(tree: Path, server: MediaServer, library: Library) -> Iterator[Find
                 what, "problem", f"{folder} is {path or 'the root'}, which the tree lacks", "correct its paths"
             )
             continue
-        seen: set[str] = set()
-        with suppress(Missing):
+        remedy = f"let it have {tree} as one mount (with :rslave in Docker), and correct [[media_server]] paths"
+        try:
             seen = server.names_in(folder)
+        except Missing:
+            seen = set()
+        except ServiceError as error:
+            yield Finding(what, "note", f"what it sees in {folder} could not be asked: {error}", remedy)
+            continue
         if names and not names & seen:
-            remedy = f"let it have {tree} as one mount (with :rslave in Docker), and correct [[media_server]] paths"
             yield Finding(what, "problem", f"in {folder} it sees nothing of what is in {tree / path}", remedy)
         else:
             yield Finding(what, "ok", f"it sees {folder} as {tree / path}")

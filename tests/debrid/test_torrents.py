@@ -302,6 +302,23 @@ def test_nothing_changes_because_something_is_wrong(
     assert torrents.status().missing == 0
 
 
+def test_it_says_whether_the_tree_may_lack_something(
+    sim: Simulator, torrents: Torrents, tree: FakeTree, clock: Clock
+) -> None:
+    assert "being published" in torrents.incomplete(), "nobody was asked yet"
+    for number in range(51):
+        old(sim, f"Film {number}", {"/film.mkv": FILM})
+    assert torrents.poll() and "being published" in torrents.incomplete()
+    torrents.poll()
+    assert torrents.incomplete() == "" and len(tree.names_of) == 51
+    with sim.faults.set(api_outage="maintenance"):
+        clock.now += 1000
+        torrents.poll()
+        assert torrents.incomplete() == torrents.status().error != ""
+    torrents.poll()
+    assert torrents.incomplete() == ""
+
+
 def test_it_goes_on_by_itself_afterwards(sim: Simulator, torrents: Torrents, tree: FakeTree, clock: Clock) -> None:
     settle(sim, torrents, 2)
     with sim.faults.set(list_fault="no_content"):

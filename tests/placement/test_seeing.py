@@ -18,6 +18,7 @@ from placement.services.radarr import Radarr
 from placement.services.seeing import Finding, look
 from placement.services.sonarr import Sonarr
 
+PORT = 8080
 KINDS: dict[str, tuple[type[MediaServer], type[mediaserver.MediaServer]]] = {
     "plex": (PlexServer, Plex),
     "jellyfin": (JellyfinServer, Jellyfin),
@@ -52,7 +53,7 @@ def arr_at(closing: ExitStack, tree: Path, kind: str = "Sonarr") -> tuple[ArrSer
 
 
 def found(tree: Path, *arrs: Arr, servers: tuple[mediaserver.MediaServer, ...] = ()) -> dict[str, Finding]:
-    findings = list(look(tree, arrs, servers))
+    findings = list(look(tree, arrs, servers, PORT))
     for one in findings:
         assert bool(one.remedy) is (one.state != "ok"), one
     return {one.what: one for one in findings}
@@ -64,7 +65,7 @@ def test_all_is_well(kind: str, tree: Path, closing: ExitStack) -> None:
     findings = found(tree, arr)
     assert {one.state for one in findings.values()} == {"ok"}
     name = kind.lower()
-    assert list(findings) == [name, f"{name}: tree", f"{name}: {tree}/media/tv", f"{name}: links"]
+    assert list(findings) == [name, f"{name}: client", f"{name}: tree", f"{name}: {tree}/media/tv", f"{name}: links"]
     assert not server.writes()
 
 
@@ -130,8 +131,28 @@ def test_path_mappings(tree: Path, closing: ExitStack, tmp_path: Path) -> None:
     )
     server.sees["/downloads"] = tmp_path
     assert found(tree, arr)["sonarr: tree"].state == "problem"
+    server.clients = [("other", "QBittorrent", True, "seedbox", PORT, True)]
+    assert found(tree, arr)["sonarr: tree"].state == "ok", "a mapping is for one host"
+    server.clients = []
     server.mappings = [(f"{tree}/", f"{tree}/")]
     assert found(tree, arr)["sonarr: tree"].state == "ok"
+
+
+def test_the_download_client(tree: Path, closing: ExitStack) -> None:
+    server, arr = arr_at(closing, tree)
+    assert found(tree, arr)["sonarr: client"].found == "mediapool at pool:8080"
+    assert not any(one.what == "sonarr: client" for one in look(tree, (arr,), ())), "without an account there is none"
+    for clients, said in (
+        ([("qb", "QBittorrent", True, "qb", 9090, True)], "its qBittorrent is qb:9090, not port 8080"),
+        (
+            [("off", "QBittorrent", False, "pool", PORT, True), ("sab", "Sabnzbd", True, "pool", PORT, True)],
+            "it has no",
+        ),
+        ([("pool", "QBittorrent", True, "pool", PORT, False)], "keeps what was imported"),
+    ):
+        server.clients = clients
+        finding = found(tree, arr)["sonarr: client"]
+        assert finding.state == "note" and said in finding.found and "Download Clients" in finding.remedy
 
 
 def test_copies_instead_of_links(tree: Path, closing: ExitStack) -> None:
@@ -165,6 +186,18 @@ def test_a_media_server_that_sees_the_tree(kind: str, tree: Path, closing: ExitS
     server.sees = {"/m": tmp_path / "bare"}
     finding = found(tree, servers=(client,))[f"{kind}: TV"]
     assert finding.state == "problem" and "sees nothing" in finding.found and "[[media_server]] paths" in finding.remedy
+
+    (tree / "media/tv/Show").rmdir()
+    assert found(tree, servers=(client,))[f"{kind}: TV"].state == "ok", "nothing is there to be seen"
+    answer = server.answer
+
+    def failing(method: str, path: str, params: dict[str, str], body: object) -> tuple[int, object]:
+        return (500, {}) if "browse" in path or "Directory" in path else answer(method, path, params, body)
+
+    server.answer = failing  # type: ignore[method-assign]
+    findings = found(tree, servers=(client,))
+    assert findings[f"{kind}: TV"].state == "note" and "could not be asked" in findings[f"{kind}: TV"].found
+    assert findings[f"{kind}: settings"].state == "ok", "the others are checked all the same"
 
     server.libraries = {"New": ("/m/new",)}
     assert "which the tree lacks" in found(tree, servers=(client,))[f"{kind}: New"].found
