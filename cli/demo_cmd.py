@@ -16,7 +16,7 @@ import tomlkit
 
 import vfs.mount
 from cli.demo import CHECKS, DRIVES, CheckFailed, Stage, furnish, remote_files
-from cli.output import fail, human_size, say
+from cli.output import fail, human_size, print_table, say
 from cli.signals import interrupt_on_termination
 from cli.state import StateFolder
 from debrid.simulator import Simulator
@@ -132,10 +132,8 @@ def _show(stage: Stage) -> None:
         for name in sorted(names):
             path = Path(folder) / name
             rows.append((f"{'    ' * depth}{name}", human_size(path.stat().st_size), _source(stage, path)))
-    width = max(len(name) for name, _, _ in rows)
     say(f"\n{stage.mount}")
-    for name, size, source in rows:
-        say(f"{name:{width}}   {size:9}  {source}".rstrip())
+    print_table((), rows)
 
 
 def _source(stage: Stage, path: Path) -> str:

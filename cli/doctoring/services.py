@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from urllib.parse import urlsplit
 
 from cli.config_arr import services
 from cli.config_servers import media_servers
@@ -23,9 +24,15 @@ def checks(case: Case) -> Iterator[tuple[str, Check]]:
         yield "services", partial(_later, [*(arr.name for arr in arrs), *(server.name for server in servers)])
         return
     for arr in arrs:
-        yield arr.name, partial(_told, seeing.look(tree, [arr], []))
+        yield arr.name, partial(_told, seeing.look(tree, [arr], [], _port(case)))
     for server in servers:
         yield server.name, partial(_told, seeing.look(tree, [], [server]))
+
+
+def _port(case: Case) -> int | None:
+    """Where the running mount answers as a download client, which it does with an account only."""
+    contact = case.contact
+    return None if contact is None or case.config.debrid.token is None else urlsplit(contact.url).port
 
 
 def _later(names: Iterable[str], case: Case) -> Iterator[Finding]:

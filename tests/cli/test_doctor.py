@@ -205,6 +205,17 @@ def test_another_drive_in_its_place(tmp_path: Path) -> None:
     assert f'path = "{tmp_path}/two"' in seen["drive one"]["remedy"]
 
 
+def test_a_damaged_identity(config: Path, tmp_path: Path) -> None:
+    remember(config)
+    identity = tmp_path / "one/.mediapool/identity.json"
+    kept = identity.read_bytes()
+    identity.write_text("{")
+    lost = found(config)["drive one"]
+    assert lost["state"] == "problem" and "damaged" in lost["found"] and "backup" in lost["remedy"]
+    identity.write_bytes(kept)
+    assert found(config)["drive one"]["state"] == "ok"
+
+
 def test_drives_on_one_filesystem(tmp_path: Path) -> None:
     config = write(tmp_path, f'[[drive]]\nname = "two"\npath = "{tmp_path}/two"\n')
     (tmp_path / "two").mkdir()

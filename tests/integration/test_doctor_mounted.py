@@ -64,7 +64,7 @@ def test_a_mount_through_all_its_troubles(
     _few_files(tree)
     _too_many_calls(tree, simulator)
     _cut_up(tree, tmp_path)
-    _stuck_and_gone(tree)
+    _stuck_and_gone(tree, make_mount("other", drives=1), monkeypatch)
 
 
 def _few_files(tree: Mounted) -> None:
@@ -114,12 +114,19 @@ def _cut_up(tree: Mounted, tmp_path: Path) -> None:
     assert sorted(os.listdir(tree.path / "downloads")) == []
 
 
-def _stuck_and_gone(tree: Mounted) -> None:
+def _stuck_and_gone(tree: Mounted, other: Mounted, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tree.process is not None
     tree.process.send_signal(signal.SIGSTOP)
     stuck = found(tree)
     assert stuck["process"]["state"] == "problem" and "does not answer" in stuck["process"]["found"]
     assert "mount" not in stuck, "nothing in it is looked at"
+    # A pool with a drive that does not answer, as a dead disk would: all else is told all the same.
+    monkeypatch.setattr(doctor_cmd, "_SECONDS", 2.0)
+    other.config.write_text(other.config.read_text().replace(str(other.drive_paths[0]), str(tree.path / "media")))
+    hung = found(other)
+    assert hung["drive drive1"]["found"] == "no answer within 2 s" and hung["drive drive1"]["state"] == "problem"
+    assert hung["state"]["state"] == "ok" or "no answer" in hung["state"]["found"]
+    assert hung["/dev/fuse"]["state"] == hung["cache"]["state"] == "ok"
     typed(stuck["process"])
     tree.process.wait(20)
     dead = found(tree)["mount"]

@@ -178,5 +178,8 @@ def test_a_dumb_terminal_gets_no_codes(tmp_path: Path) -> None:
     command = ["doctor", "--paths", str(tmp_path / "a"), str(tmp_path / "b")]
     (code, text), *_ = on_terminal([command], TERM="dumb")
     assert code == Exit.OK and "\x1b" not in text and "link and rename work" in re.sub(r"\s+", " ", text)
-    (code, text), *_ = on_terminal([["status", "--config", str(tmp_path / "none.toml")]])
+    wrong = ["status", "--config", str(tmp_path / "none.toml")]
+    (code, text), *_ = on_terminal([wrong])
     assert code == Exit.USAGE and COLOUR.search(text), "an error is red where colour is wanted"
+    (code, text), *_ = on_terminal([wrong], NO_COLOR="1")
+    assert code == Exit.USAGE and not COLOUR.search(text) and "error:" in plain(text)
