@@ -1,6 +1,6 @@
 """States that older versions left: made by their own code, kept small, and what was in the tree then.
 
-    python tests/upgrading.py COMMIT...
+    PYTHONPATH=. python tests/upgrading.py COMMIT...
 
 makes tests/integration/upgrades/COMMIT.tar.xz, for which each commit is checked out and mounted. An account that never
 changes lies beneath: the same one in the making and in the test.
@@ -18,8 +18,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from mounting import ROOT, Mounted, wait_for
 
@@ -113,7 +111,8 @@ def make(commit: str) -> None:
         base.mkdir()
         code.mkdir()
         archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
-        tarfile.open(fileobj=io.BytesIO(archive)).extractall(code, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as checkout:
+            checkout.extractall(code, filter="data")
         clip = base / "clip.mkv"
         _film(clip)
         mounted = Older(base, drives=2, code=code)
@@ -156,7 +155,9 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 def _film(path: Path) -> None:
     pictures = ("-f", "lavfi", "-i", "color=size=32x32:rate=5:duration=2", "-f", "lavfi", "-i", "sine=duration=2")
-    subprocess.run(["ffmpeg", "-v", "error", *pictures, "-c:v", "mpeg4", "-c:a", "mp2", "-b:a", "32k", path], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", *pictures, "-c:v", "mpeg4", "-c:a", "mp2", "-b:a", "32k", path], check=True
+    )
 
 
 class Older(Mounted):
@@ -171,8 +172,9 @@ class Older(Mounted):
         return self
 
     def command(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        config = () if "--help" in arguments else ("--config", str(self.config))
         return subprocess.run(
-            [sys.executable, "-m", "cli", *arguments, *(() if "--help" in arguments else ("--config", str(self.config)))],
+            [sys.executable, "-m", "cli", *arguments, *config],
             cwd=self.code, env=self._environment(), capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
 
