@@ -74,7 +74,8 @@ def prepare(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         _must_be_empty(path)
         # fusermount3 wants a folder that its user may write to; `_mounted` takes that right away.
-        path.chmod(0o755)
+        if os.geteuid() != 0:
+            path.chmod(0o755)
     except PermissionError as cause:
         raise MountError(f"{path} cannot be used as mount point: {cause.strerror}; give it to this user") from cause
     except FileExistsError as cause:
@@ -134,7 +135,9 @@ def _why_not(path: Path, options: "Options") -> str:
 def _mounted(path: Path, bare: int, mounted: threading.Event, started: Callable[[], None]) -> None:
     """Wait for the tree to answer, make the folder below it read-only and the kernel read ahead, then say so."""
     mounted.set()
-    os.fchmod(bare, _BARE_MODE)
+    # Who made the folder immutable (chattr +i) has protected it from root as well.
+    with contextlib.suppress(PermissionError):
+        os.fchmod(bare, _BARE_MODE)
     answered = answers(path)
     there = mount_at(path)
     if not answered or there is None or there.kind != KIND:  # it was ended before

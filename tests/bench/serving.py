@@ -21,10 +21,15 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _IDLE = 2.0
 _BIG = 192 << 20
 # These servers want a network card that can multicast.
-_NETWORK = (
-    "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up; ip link add card type veth peer name end; ip addr add 10.1.1.1/24 dev card; "
-    "ip link set end up; ip link set card up; ip route add default dev card"
-)
+_NETWORK = "; ".join((
+    "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6",
+    "ip link set lo up",
+    "ip link add card type veth peer name end",
+    "ip addr add 10.1.1.1/24 dev card",
+    "ip link set end up",
+    "ip link set card up",
+    "ip route add default dev card",
+))  # fmt: skip
 
 
 @contextlib.contextmanager

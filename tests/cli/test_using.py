@@ -86,7 +86,9 @@ def shown(text: str) -> Iterator[str]:
     spans = re.findall(r"`([^`\n]+)`", text)
     yield from (span for span in spans if span.rpartition(" --")[0] in COMMANDS)
     for each in spans + re.findall(r"^(?: {4}|\$ |\.venv/bin/|Exec\w+=).*$", text, re.M):
-        yield from re.findall(r"(?:^|[ /])mediapool (?!command|mount of)([a-z][^;|&#>]*)", each)
+        yield from re.findall(
+            r"(?:^|[ /])mediapool (?!mediapool |command|mount of)([a-z][^;|&#>]*)", each.partition("  # ")[0]
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -135,6 +135,21 @@ def test_the_bare_folder_cannot_be_written_by_mistake(make_mount: MakeMount) -> 
     assert mounted.path.stat().st_mode & 0o777 == 0o555
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder immutable")
+def test_the_bare_folder_can_be_immutable_which_stops_root_as_well(make_mount: MakeMount) -> None:
+    mounted = make_mount()
+    mounted.path.mkdir()
+    subprocess.run(["chattr", "+i", mounted.path], check=True)
+    try:
+        mounted.start()
+        (mounted.path / "film").write_text("in the tree")
+        mounted.stop()
+        with pytest.raises(PermissionError):
+            (mounted.path / "film").write_text("below the tree")
+    finally:
+        subprocess.run(["chattr", "-i", mounted.path], check=True)
+
+
 def replacing(old: str, new: str) -> Callable[[Mounted], None]:
     """Breaks the configuration by writing `new` for `old`; both may name folders of the mount, as in {path}."""
 
