@@ -125,7 +125,7 @@ def lstat(path: Place, *, dir_fd: int | None = None) -> Any:
     return stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
 
-class Entry:
+class DirEntry:
     """As os.DirEntry, which knows no inode number on Windows."""
 
     __slots__ = ("name", "path")
@@ -155,11 +155,11 @@ class _Entries:
     def __init__(self, folder: str) -> None:
         self._found = os.scandir(folder)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[DirEntry]:
         for entry in self._found:
             # A name that nothing in the tree is shown as was made by somebody else, and cannot be spoken of.
             try:
-                yield Entry(winfile.name_in_tree(entry.name, meant), entry.path)
+                yield DirEntry(winfile.name_in_tree(entry.name, meant), entry.path)
             except ValueError:
                 continue
 
