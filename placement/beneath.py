@@ -43,6 +43,9 @@ _STATX_BTIME_AT = 80
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _PATH_ONLY = _DIRECTORY | getattr(os, "O_PATH", 0)
 
+# Whether a directory that is open is only a path, as on Windows.
+_BY_PATH = sys.platform == "win32"
+
 # (descriptor of a directory, relative path) -> descriptor (O_PATH) of the directory the path names.
 Resolver = Callable[[int, bytes], int]
 
@@ -338,7 +341,7 @@ def _rename_new(olddirfd: int, old: str, newdirfd: int, new: str, flags: int) ->
 def below(dirfd: int, name: str) -> str:
     """A path that leads to `name` in an open directory, for those who know no descriptors."""
     folder = f"/proc/self/fd/{dirfd}"
-    return f"{os.readlink(folder)}/{name}" if sys.platform == "win32" else f"{folder}/{name}"
+    return os.path.join(os.readlink(folder) if _BY_PATH else folder, name)
 
 
 def birth_time_ns(dirfd: int, name: str) -> int | None:

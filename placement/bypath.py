@@ -10,9 +10,7 @@ It works on Linux too, where the tests of the drives run over it. What it says o
 """
 
 import errno
-import itertools
 import os
-import re
 import shutil
 import stat as modes
 import sys
@@ -21,7 +19,20 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from placement import winfile
-from placement.windowsnames import meant, shown
+from placement.openpaths import (
+    FIRST,
+    Opened,
+    OpenRoot,
+    Place,
+    error_of,
+    is_open_object,
+    meant_by,
+    numbers,
+    opened,
+    reaching,
+    where_is,
+)
+from placement.windowsnames import meant
 
 _ON_WINDOWS = sys.platform == "win32"
 # Where Windows has no such flag they are bits that it does not use, or nothing.
@@ -41,52 +52,29 @@ ST_RDONLY = 1
 POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED = 3, 4
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 
-_FIRST = 1 << 30
-_numbers = itertools.count(_FIRST)
-# Number -> path of what is open. Single dictionary operations are atomic.
-_open: dict[int, str] = {}
-_BY_PROC = re.compile(r"/proc/self/fd/(\d+)(?:/(.*))?", re.DOTALL)
-
-Place = int | str | bytes | os.PathLike[str]
-
-
-def _where(place: Place, dir_fd: int | None = None) -> str:
-    """The path that is meant."""
-    if isinstance(place, int):
-        return _open[place] if place in _open else winfile.path_of(place)
-    path = os.fsdecode(place)
-    if dir_fd is not None:
-        return _joined(_where(dir_fd), path)
-    if found := _BY_PROC.fullmatch(path):
-        return _joined(_where(int(found[1])), found[2] or "")
-    return path
-
-
-def _joined(folder: str, rel: str) -> str:
-    if rel in ("", "."):
-        return folder
-    return os.path.join(folder, *(winfile.name_on_disk(part, shown) for part in rel.split("/") if part))
-
-
-def _error(code: int, path: str) -> OSError:
-    return OSError(code, os.strerror(code), path)
-
 
 # Opening and closing.
 
 
 def open(path: Place, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
     """As os.open."""
-    where = _where(path, dir_fd)
-    if not flags & (O_PATH | O_DIRECTORY):
+    with reaching(path, dir_fd, new=bool(flags & os.O_CREAT)) as where:
+        if flags & (O_PATH | O_DIRECTORY):
+            return _stand_for(where, flags, meant_by(path, dir_fd).root)
         if flags & O_NOFOLLOW and _leads_elsewhere(where):
-            raise _error(errno.ELOOP, where)
+            raise error_of(errno.ELOOP, where)
         return winfile.open_file(where, flags & ~O_NOFOLLOW, mode)
-    found = os.lstat(where) if flags & O_NOFOLLOW else os.stat(where)
+
+
+def _stand_for(where: str, flags: int, root: OpenRoot | None) -> int:
+    """A number for what is there."""
+    if not flags & O_NOFOLLOW:
+        where = os.path.realpath(where, strict=True)
+    found = os.lstat(where)
     if flags & O_DIRECTORY and (not modes.S_ISDIR(found.st_mode) or winfile.is_junction(found)):
-        raise _error(errno.ENOTDIR, where)
-    number = next(_numbers)
-    _open[number] = winfile.whole(where)
+        raise error_of(errno.ENOTDIR, where)
+    where, number = winfile.whole(where), next(numbers)
+    opened[number] = Opened(where, root if root is not None or flags & O_NOFOLLOW else OpenRoot(where))
     return number
 
 
@@ -99,10 +87,10 @@ def _leads_elsewhere(path: str) -> bool:
 
 def close(fd: int) -> None:
     """As os.close."""
-    if fd < _FIRST:
+    if fd < FIRST:
         os.close(fd)
-    elif _open.pop(fd, None) is None:
-        raise _error(errno.EBADF, "")
+    elif opened.pop(fd, None) is None:
+        raise error_of(errno.EBADF, "")
 
 
 # Looking.
@@ -110,14 +98,18 @@ def close(fd: int) -> None:
 
 def fstat(fd: int) -> Any:
     """As os.fstat."""
-    return winfile.told(os.lstat(_open[fd]) if fd in _open else os.fstat(fd))
+    if fd not in opened:
+        return winfile.told(os.fstat(fd))
+    with reaching(fd) as path:
+        return winfile.told(os.lstat(path))
 
 
 def stat(path: Place, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Any:
     """As os.stat."""
     if isinstance(path, int):
         return fstat(path)
-    return winfile.told(os.stat(_where(path, dir_fd), follow_symlinks=follow_symlinks))
+    with reaching(path, dir_fd) as where:
+        return winfile.told(os.stat(where, follow_symlinks=follow_symlinks))
 
 
 def lstat(path: Place, *, dir_fd: int | None = None) -> Any:
@@ -125,7 +117,7 @@ def lstat(path: Place, *, dir_fd: int | None = None) -> Any:
     return stat(path, dir_fd=dir_fd, follow_symlinks=False)
 
 
-class Entry:
+class DirEntry:
     """As os.DirEntry, which knows no inode number on Windows."""
 
     __slots__ = ("name", "path")
@@ -155,11 +147,11 @@ class _Entries:
     def __init__(self, folder: str) -> None:
         self._found = os.scandir(folder)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[DirEntry]:
         for entry in self._found:
             # A name that nothing in the tree is shown as was made by somebody else, and cannot be spoken of.
             try:
-                yield Entry(winfile.name_in_tree(entry.name, meant), entry.path)
+                yield DirEntry(winfile.name_in_tree(entry.name, meant), entry.path)
             except ValueError:
                 continue
 
@@ -174,7 +166,8 @@ class _Entries:
 
 def scandir(path: Place = ".") -> Any:
     """As os.scandir."""
-    return _Entries(_where(path))
+    with reaching(path) as where:
+        return _Entries(where)
 
 
 def listdir(path: Place = ".") -> list[str]:
@@ -185,9 +178,10 @@ def listdir(path: Place = ".") -> list[str]:
 
 def readlink(path: Place, *, dir_fd: int | None = None) -> str:
     """As os.readlink; of a path to an open object where that is."""
-    if dir_fd is None and isinstance(path, str) and _BY_PROC.fullmatch(path):
-        return _where(path)
-    return winfile.link_text(os.readlink(_where(path, dir_fd)))
+    if dir_fd is None and is_open_object(path):
+        return where_is(path)
+    with reaching(path, dir_fd) as where:
+        return winfile.link_text(os.readlink(where))
 
 
 class statvfs_result(tuple[int, ...]):
@@ -207,7 +201,7 @@ class statvfs_result(tuple[int, ...]):
 
 def statvfs(path: Place) -> statvfs_result:
     """As os.statvfs; Windows counts no inodes."""
-    room = shutil.disk_usage(_where(path))
+    room = shutil.disk_usage(where_is(path))
     return statvfs_result((4096, 4096, room.total // 4096, room.free // 4096, room.free // 4096, 0, 0, 0, 0, 255))
 
 
@@ -218,25 +212,28 @@ fstatvfs = statvfs
 
 def mkdir(path: Place, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
     """As os.mkdir."""
-    os.mkdir(_where(path, dir_fd), mode)
+    with reaching(path, dir_fd, new=True) as where:
+        os.mkdir(where, mode)
 
 
 def rmdir(path: Place, *, dir_fd: int | None = None) -> None:
     """As os.rmdir."""
-    os.rmdir(_where(path, dir_fd))
+    with reaching(path, dir_fd) as where:
+        os.rmdir(where)
 
 
 def unlink(path: Place, *, dir_fd: int | None = None) -> None:
     """As os.unlink."""
-    os.unlink(_where(path, dir_fd))
+    with reaching(path, dir_fd) as where:
+        os.unlink(where)
 
 
 def rename(src: Place, dst: Place, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
     """As rename(2): a file takes the place of another, a directory that of an empty one."""
-    source, target = _where(src, src_dir_fd), _where(dst, dst_dir_fd)
-    if _ON_WINDOWS and os.path.isdir(source) and os.path.isdir(target) and not os.path.samefile(source, target):
-        os.rmdir(target)
-    os.replace(source, target)
+    with reaching(src, src_dir_fd) as source, reaching(dst, dst_dir_fd, new=True) as target:
+        if _ON_WINDOWS and os.path.isdir(source) and os.path.isdir(target) and not os.path.samefile(source, target):
+            os.rmdir(target)
+        os.replace(source, target)
 
 
 def link(
@@ -248,34 +245,41 @@ def link(
     follow_symlinks: bool = True,
 ) -> None:
     """As os.link."""
-    os.link(_where(src, src_dir_fd), _where(dst, dst_dir_fd), follow_symlinks=follow_symlinks)
+    with reaching(src, src_dir_fd) as source, reaching(dst, dst_dir_fd, new=True) as target:
+        os.link(source, target, follow_symlinks=follow_symlinks)
 
 
 def symlink(src: str, dst: Place, *, dir_fd: int | None = None) -> None:
     """As os.symlink."""
-    os.symlink(src, _where(dst, dir_fd))
+    with reaching(dst, dir_fd, new=True) as where:
+        os.symlink(src, where)
 
 
 def truncate(path: Place, length: int) -> None:
     """As os.truncate."""
-    where = path if isinstance(path, int) and path not in _open else _where(path)
-    os.truncate(where, length)
+    if isinstance(path, int):
+        os.ftruncate(path, length)
+        return
+    with reaching(path) as where:
+        os.truncate(where, length)
 
 
 def chmod(path: Place, mode: int, *, dir_fd: int | None = None) -> None:
     """As os.chmod; Windows keeps whether the owner may write."""
-    os.chmod(_where(path, dir_fd), mode)
+    with reaching(path, dir_fd) as where:
+        os.chmod(where, mode)
 
 
 def fchmod(fd: int, mode: int) -> None:
     """As os.fchmod."""
-    os.chmod(_where(fd), mode)
+    chmod(fd, mode)
 
 
 def chown(path: Place, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
     """As os.chown; Windows has no such owners, so there nothing is done."""
     if sys.platform != "win32":
-        os.chown(_where(path, dir_fd), uid, gid, follow_symlinks=follow_symlinks)
+        with reaching(path, dir_fd) as where:
+            os.chown(where, uid, gid, follow_symlinks=follow_symlinks)
 
 
 def fchown(fd: int, uid: int, gid: int) -> None:
@@ -285,12 +289,13 @@ def fchown(fd: int, uid: int, gid: int) -> None:
 
 def utime(path: Place, *, ns: tuple[int, int]) -> None:
     """As os.utime."""
-    os.utime(_where(path), ns=ns)
+    with reaching(path) as where:
+        os.utime(where, ns=ns)
 
 
 def fsync(fd: int) -> None:
     """As os.fsync; Windows writes the names in a directory by itself."""
-    if fd not in _open:
+    if fd not in opened:
         os.fsync(fd)
 
 
@@ -300,12 +305,12 @@ fdatasync = fsync
 def mknod(path: Place, mode: int = 0o600, device: int = 0, *, dir_fd: int | None = None) -> None:
     """As os.mknod, of regular files; Windows has no others."""
     if not modes.S_ISREG(mode):
-        raise _error(errno.EOPNOTSUPP, _where(path, dir_fd))
+        raise error_of(errno.EOPNOTSUPP, where_is(path, dir_fd))
     close(open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, modes.S_IMODE(mode), dir_fd=dir_fd))
 
 
 def _no_xattrs(path: Place) -> NoReturn:
-    raise _error(errno.EOPNOTSUPP, str(path))
+    raise error_of(errno.EOPNOTSUPP, str(path))
 
 
 def getxattr(path: Place, name: str, *, follow_symlinks: bool = True) -> bytes:

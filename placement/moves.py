@@ -16,6 +16,7 @@ journal's own are taken.
 import contextlib
 import errno
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -49,6 +50,8 @@ FORWARD = (
 )
 # One that fails before "committed" goes through these, then the last two above. So does its recovery.
 BACKWARD = ("swapped back", "new names removed", "new folders synced")
+# A move holds on to open files and folders while their names change, which has not been shown by path.
+MOVES_HERE = sys.platform != "win32"
 STEPS = (*FORWARD, *BACKWARD, "strays removed")
 
 When = Literal["before", "after"]
@@ -178,6 +181,8 @@ class Mover:
         try:
             if drive.id == target.id:
                 raise OSError(errno.EINVAL, "it lies on that drive already")
+            if not MOVES_HERE:
+                raise OSError(errno.EOPNOTSUPP, "files are not moved between drives on Windows, so far")
             with Original(drive, path) as original, self._claimed(drive, original.ino) as token:
                 self._refuse(drive, original, target, reserve)
                 with Staged(target, token) as copy, target.reserved.held(lambda: _left(original, copy) + reserve):

@@ -19,7 +19,6 @@ if sys.platform == "win32":
         O_WRONLY as O_WRONLY,
         W_OK as W_OK,
         X_OK as X_OK,
-        DirEntry as DirEntry,
         PathLike as PathLike,
         access as access,
         dup as dup,

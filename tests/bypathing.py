@@ -23,6 +23,7 @@ def work_by_path(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(_PACKAGES) and vars(module).get("os") is os and module not in (bypath, winfile):
             monkeypatch.setattr(module, "os", like_windows)
+    monkeypatch.setattr(beneath, "_BY_PATH", True)
     monkeypatch.setattr(beneath, "resolver", lambda: beneath.walk)
     for module, names in ((beneath, ("_renameat2", "_statx")), (syscalls, ("_fallocate", "_utimensat"))):
         for name in names:

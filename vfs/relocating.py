@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from threading import Event
 
+from placement import moves
 from placement import system as os
 from placement.drive import Drive
 from placement.eligible import measure
@@ -110,6 +111,8 @@ class Relocating:
 
         Returns when writing may be tried again; raises `cause` if no drive takes the file.
         """
+        if not moves.MOVES_HERE:
+            raise cause
         # One file of a drive after the other: mostly the first that goes makes room for all the others.
         before, key = self._gone[full.drive.id], _key(full.drive, os.fstat(handle.fd).st_ino)
         if asked := self._asked.get(key):

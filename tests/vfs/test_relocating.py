@@ -252,3 +252,16 @@ def test_a_job_gives_way_to_a_writer_whose_drive_is_full(moving: Moving) -> None
     assert [cause.errno for cause in failed] == [errno.ECANCELED]
     assert [moving.pool.everywhere(name) for name in NAMES] == ["c", "c"]
     handle.close()
+
+
+def test_on_windows_a_full_drive_is_the_error_of_the_writer(moving: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("placement.moves.MOVES_HERE", False)
+    handle = moving.open()
+    with pytest.raises(OSError) as caught:
+        moving.make_room(handle)
+    assert caught.value is FULL
+    with pytest.raises(OSError, match="not moved between drives on Windows") as refused:
+        moving.relocating.mover.move(moving.pool.drives[1], NAMES[0], moving.pool.drives[0])
+    assert refused.value.errno == errno.EOPNOTSUPP
+    assert moving.pool.everywhere(NAMES[0]) == "b"
+    handle.close()
