@@ -187,20 +187,22 @@ class MediaFacts:
     # Looking.
 
     def _warmed(self, key: Key, good: bool) -> None:
-        if not good:
-            self._given_up(key)
-            return
         with self._changed:
-            if len(self._queue) < QUEUED and not self._stop.is_set():
+            if good and len(self._queue) < QUEUED and not self._stop.is_set():
                 self._pending.add(key)
                 self._queue.append(key)
                 self._changed.notify_all()
+                return
+        self._given_up(key)
 
     def _given_up(self, key: Key) -> None:
+        """Nobody looks at it for now; who asked for it is told so for a while."""
+        now = time.monotonic()
         with self._changed:
             if key in self._pending:
                 self._pending.discard(key)
-                self._later[key] = time.monotonic() + _AGAIN
+                self._later = {other: until for other, until in self._later.items() if until > now}
+                self._later[key] = now + _AGAIN
 
     def _work(self) -> None:
         while not self._stop.is_set():

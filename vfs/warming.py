@@ -47,7 +47,7 @@ class Warmer:
     def __init__(self, reader: Reader, budget: DailyBudget) -> None:
         self._reader, self._budget = reader, budget
         self.warmed: Callable[[Key, bool], object] = lambda key, good: None
-        """Told of each file that was warmed, or could not be (False)."""
+        """Told of each file that was warmed, or (False) could not be or is forgotten."""
         self._changed = threading.Condition()
         self._queue: deque[tuple[Key, int]] = deque()
         self._thread: threading.Thread | None = None
@@ -78,7 +78,10 @@ class Warmer:
     def stop(self) -> None:
         """Forget what waits."""
         with self._changed:
+            forgotten = [key for key, _ in self._queue]
             self._queue.clear()
+        for key in forgotten:
+            self.warmed(key, False)
 
     def close(self) -> None:
         """Stop for good. Close the reader as well: a read under way ends with it."""

@@ -164,6 +164,21 @@ def test_players_go_first(make: Callable[[], Setup]) -> None:
     assert sum(length for key, _, length in setup.library.calls if key == FILM) <= 2 * HEAD
 
 
+def test_nobody_waits_for_what_is_not_looked_at_any_more(make: Callable[[], Setup]) -> None:
+    setup = make()
+    player = setup.reader.open(("torrent", "decade", "1"), SIZE)
+    setup.library.flow.clear()
+    reading = threading.Thread(target=player.read, args=(1000, 0), daemon=True)
+    reading.start()
+    wait_for(lambda: setup.reader.stats().waiting, "the player")
+    assert setup.told() == MediaTold("waiting")
+    setup.warmer.stop()  # as `cache warm` does when it is interrupted
+    assert setup.told() == MediaTold("unknown")
+    setup.library.flow.set()
+    reading.join()
+    player.close()
+
+
 def test_what_was_learned_is_told_and_outlives_another_file(make: Callable[[], Setup]) -> None:
     setup = make()
     assert setup.contents.open()
