@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from placement.mounttable import mounts
+
 Kind = Literal["ssd", "hdd", "network"]
 
 READERS: dict[Kind, int] = {"ssd": 8, "hdd": 1, "network": 8}
@@ -28,12 +30,14 @@ def kind_of(dev: int) -> Kind:
         return "ssd"
     if os.major(dev):
         return _kind_of_block(f"{os.major(dev)}:{os.minor(dev)}", _SYS)
-    filesystem, source = _mounted(f"{os.major(dev)}:{os.minor(dev)}")
-    if filesystem in _NETWORK or filesystem.startswith(_NETWORK_FUSE):
+    mount = next((one for one in mounts() if one.device == f"0:{os.minor(dev)}"), None)
+    if mount is None:
+        return "ssd"
+    if mount.kind in _NETWORK or mount.kind.startswith(_NETWORK_FUSE):
         return "network"
     # btrfs and others number their filesystems themselves; the first of their disks is as good a guess as any.
     try:
-        found = os.stat(source).st_rdev if source.startswith("/dev/") else 0
+        found = os.stat(mount.source).st_rdev if mount.source.startswith("/dev/") else 0
     except OSError:
         return "ssd"
     return _kind_of_block(f"{os.major(found)}:{os.minor(found)}", _SYS) if found else "ssd"
@@ -69,13 +73,3 @@ def _text(file: Path) -> str:
         return file.read_text().strip()
     except OSError:
         return ""
-
-
-def _mounted(number: str) -> tuple[str, str]:
-    """Type and source of the filesystem with this number in mountinfo(5); empty where it is not mounted."""
-    for line in _text(Path("/proc/self/mountinfo")).splitlines():
-        fields = line.split()
-        if fields[2] == number:
-            dash = fields.index("-")
-            return fields[dash + 1], fields[dash + 2]
-    return "", ""

@@ -31,7 +31,8 @@ class Step:
     """`wrong`: shell that provokes the finding `what`; `clear`: the remedy where it is no command of the doctor's, or
     where there are two: "write" is what it says to write.
 
-    `prefix`: run the doctor by this command, as another user or with other limits; `tidy`: shell, afterwards.
+    `prefix`: run the doctor by this command, as another user or with other limits; `tidy`: shell, afterwards; `also`:
+    other findings that this provokes, each with its own remedy.
     """
 
     what: str
@@ -40,6 +41,7 @@ class Step:
     prefix: str = ""
     arguments: Sequence[str] = ()
     tidy: str = ""
+    also: Sequence[str] = ()
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Outcome:
 
 
 def provoke(config: Path, *steps: Step) -> list[Outcome]:
-    """Each step in turn, with this configuration."""
+    """Each step in turn, with this configuration; an outcome for each finding of each."""
     done = subprocess.run(
         ["unshare", "-m", "--propagation", "private", sys.executable, __file__, str(config)],
         input=json.dumps([asdict(step) for step in steps]), cwd=ROOT, capture_output=True, text=True, timeout=100,
@@ -74,11 +76,11 @@ def cured(outcome: Outcome, state: str) -> dict[str, str]:
 
 
 def _asked(config: str, step: dict[str, Any]) -> list[dict[str, str]]:
-    """The findings of that name that are not ok."""
+    """The findings that are not ok."""
     named = [] if "--paths" in step["arguments"] else ["--config", config]
     words = ["doctor", "--json", *step["arguments"], *named]
     found: list[dict[str, str]] = json.loads(_by_others(step["prefix"], words) if step["prefix"] else _here(words))
-    return [one for one in found if one["what"] == step["what"] and one["state"] != "ok"]
+    return [one for one in found if one["state"] != "ok"]
 
 
 def _here(words: Sequence[str]) -> str:
@@ -98,6 +100,7 @@ def _by_others(prefix: str, words: Sequence[str]) -> str:
 def _shell(command: str) -> str:
     """Type a line for people: `mediapool` is this checkout's, and nobody has to become root."""
     command = re.sub(r"(?<![\w./])mediapool ", f"{shlex.quote(sys.executable)} -m cli ", command)
+    command = command.removeprefix("sudo ")
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     return f"{done.returncode}: {done.stdout}{done.stderr}"
 
@@ -115,23 +118,32 @@ def _written(config: str, finding: dict[str, str]) -> str:
     return f"{key} = {value}"
 
 
-def _step(config: str, step: dict[str, Any]) -> Outcome:
+def _step(config: str, step: dict[str, Any]) -> list[Outcome]:
     made = _shell(step["wrong"])
     assert made.startswith("0:"), made
     before = _asked(config, step)
-    typed = step["clear"] or next((one["command"] for one in before), "") or "write"
-    said = _written(config, before[0]) if before and typed == "write" else _shell(typed)
+    outcomes = [_typed(config, what, before, step["clear"]) for what in (step["what"], *step["also"])]
     after = _asked(config, step)
+    for outcome in outcomes:
+        outcome.after = [one for one in after if one["what"] == outcome.what]
     if step["tidy"]:
         _shell(step["tidy"])
-    return Outcome(step["what"], before, after, typed, said)
+    return outcomes
+
+
+def _typed(config: str, what: str, found: Sequence[dict[str, str]], clear: str) -> Outcome:
+    """What was said of this, and its remedy, which is tried."""
+    before = [one for one in found if one["what"] == what]
+    typed = clear or next((one["command"] for one in before), "") or "write"
+    said = _written(config, before[0]) if before and typed == "write" else _shell(typed)
+    return Outcome(what, before, [], typed, said)
 
 
 def run(config: str) -> None:
     # Mounts of other tests may be stuck, which is found too, and takes its time.
     subprocess.run("umount -l $(awk '$3 == \"fuse.mediapool\" { print $2 }' /proc/mounts) 2> /dev/null", shell=True)
     steps = json.load(sys.stdin)
-    print(json.dumps([asdict(_step(config, step)) for step in steps]))
+    print(json.dumps([asdict(outcome) for step in steps for outcome in _step(config, step)]))
 
 
 if __name__ == "__main__":

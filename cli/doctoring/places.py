@@ -27,9 +27,10 @@ def cache(case: Case) -> Iterator[Finding]:
         return
     space = os.statvfs(folder)
     there = space.f_bavail * space.f_frsize + _held(case)
-    if space.f_flag & os.ST_RDONLY or not os.access(folder, os.W_OK):
+    if not os.access(folder, os.W_OK):
         remedy = "let this user write there, or name another folder in [cache] path; until then nothing is cached"
-        yield Finding("cache", "problem", f"{section.path}: cannot be written", remedy)
+        command = _made_writable(section.path, folder, space)
+        yield Finding("cache", "problem", f"{section.path}: cannot be written", remedy, command)
     elif there < section.size + section.min_free:
         found = f"{section.path}: {human_size(there)} there, [cache] size and min_free want "
         found += human_size(section.size + section.min_free)
@@ -63,19 +64,28 @@ def state(case: Case) -> Iterator[Finding]:
         return
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize
-    holder = mount_of(os.path.realpath(folder))
-    point = holder.point if holder else str(folder)
     if not os.access(folder, os.W_OK):
         remedy = "let this user write there, or name another folder in [state] path"
-        read_only = space.f_flag & os.ST_RDONLY
-        command = f"mount -o remount,rw {quoted(point)}" if read_only else f"chown {os.geteuid()} {quoted(folder)}"
+        command = _made_writable(path, folder, space)
         yield Finding("state", "problem", f"{path}: cannot be written", remedy, command)
     elif free < _LEAST_STATE:
         remedy = "free some room there (this shows what takes it), or move the folder and name it in [state] path"
-        command = f"du -xh -d 2 {quoted(point)} | sort -h | tail"
+        command = f"du -xh -d 2 {quoted(_mount_point(folder))} | sort -h | tail"
         yield Finding("state", "problem", f"{path}: only {human_size(free)} free", remedy, command)
     else:
         yield from _beside_drives(case, folder)
+
+
+def _made_writable(path: Path, folder: Path, space: os.statvfs_result) -> str:
+    """The command that lets this user write to `path`, of which `folder` is what there is."""
+    if space.f_flag & os.ST_RDONLY:
+        return f"sudo mount -o remount,rw {quoted(_mount_point(folder))}"
+    return f"sudo install -d -m 700 -o {os.geteuid()} {quoted(path)}"
+
+
+def _mount_point(folder: Path) -> str:
+    holder = mount_of(os.path.realpath(folder))
+    return holder.point if holder else str(folder)
 
 
 def _beside_drives(case: Case, folder: Path) -> Iterator[Finding]:

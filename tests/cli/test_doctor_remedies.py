@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,15 @@ from provoking import Step, cured, provoke
 def config(tmp_path: Path) -> Path:
     """Two drives, the first of which is a folder for mounts of the test."""
     return write(tmp_path)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that all users get to, which they do not to those of tests: access(2) heeds no capability."""
+    with tempfile.TemporaryDirectory(prefix="mediapool-doctor-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        yield folder
 
 
 def write(base: Path, **sections: str) -> Path:
@@ -54,18 +65,21 @@ def image(base: Path, name: str, megabytes: int, place: Path | str, options: str
 
 
 @pytest.mark.mount
-def test_what_the_system_lacks(config: Path) -> None:
-    nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups"
-    base = config.parent
-    closed_folders = " ".join(str(each) for each in base.parents if each.stat().st_mode & 0o005 != 0o005)
-    open_to_all = f"chmod 644 {config} && chmod 755 {base} {closed_folders}"
+def test_what_the_system_lacks(open_folder: Path) -> None:
+    config = write(open_folder)
+    config.chmod(0o644)
+    # Somebody who may write nothing, but read all, as Python and these tests may lie where nobody else gets to.
+    reads = "--inh-caps +dac_read_search --ambient-caps +dac_read_search"
+    nobody = f"setpriv --reuid 65534 --regid 65534 --clear-groups {reads}"
+    base = open_folder
     conf = f"cp /etc/fuse.conf {base}/fuse.conf && sed -i '/^user_allow_other/d' {base}/fuse.conf"
     watches = "/proc/sys/fs/inotify/max_user_watches"
-    gone, closed, others, files, watched, capable = provoke(
+    gone, closed, others, unwritable, cacheless, files, watched, capable = provoke(
         config,
         Step("/dev/fuse", "mount -t tmpfs none /dev"),
-        Step("/dev/fuse", f"{open_to_all} && chmod 600 /dev/fuse", prefix=nobody, tidy="umount /dev"),
-        Step("other users", f"{conf} && mount --bind {base}/fuse.conf /etc/fuse.conf", prefix=nobody),
+        Step("/dev/fuse", f"chmod 600 /dev/fuse && {conf} && "
+             f"mount --bind {base}/fuse.conf /etc/fuse.conf", prefix=nobody, also=("other users", "state", "cache"),
+             tidy="umount /dev"),
         Step("open files", "true", prefix="sh -c 'ulimit -n 1024; \"$0\" \"$@\"'"),
         Step("watched folders", f"echo 8192 > {base}/watches && mount --bind {base}/watches {watches}"),
         Step("right to mount", "true", clear="true", prefix="setpriv --bounding-set -sys_admin"),
@@ -73,6 +87,8 @@ def test_what_the_system_lacks(config: Path) -> None:
     assert "missing" in cured(gone, "problem")["found"]
     assert "this user may not open it" in cured(closed, "problem")["found"]
     assert "does not allow it" in cured(others, "problem")["found"]
+    assert "cannot be written" in cured(unwritable, "problem")["found"]
+    assert "cannot be written" in cured(cacheless, "problem")["found"]
     assert "8192" in cured(watched, "note")["found"]
     # A limit is of a shell, and not every root may raise one: the same in a shell that has the limit of the tests.
     assert "1024 at most" in files.before[0]["found"] and files.before[0]["command"] == "ulimit -n 65536"
