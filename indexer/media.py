@@ -32,9 +32,8 @@ _NULL, _PIPE = subprocess.DEVNULL, subprocess.PIPE
 # What ASF (wmv, wma) begins with, and its file properties.
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-# How far before the claimed end sound may stop; and from where on it is asked for. Seconds.
-_EARLY, _LAST = 5.0, 10.0
-_TICK = 0.1  # seconds between the looks of a waiting probe whether it is to stop
+# Seconds: how far before the claimed end sound may stop, from where on it is asked for, between looks for a stop.
+_EARLY, _LAST, _TICK = 5.0, 10.0, 0.1
 # Containers and bare streams of films and music. No playlists, pictures or texts.
 _FORMATS = (
     "matroska,webm,mov,mp4,avi,mpegts,mpeg,mpegvideo,asf,flv,live_flv,ogg,rm,mxf,nut,ivf,wtv,dv,h264,hevc,m4v,vc1,obu,"

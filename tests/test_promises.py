@@ -93,7 +93,7 @@ def test_the_repository_speaks_of_itself_alone() -> None:
 def test_the_top_level_is_as_designed() -> None:
     top = {path.relative_to(ROOT).parts[0] for path in tracked()}
     files = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"}
-    assert top == {*PACKAGES, *files, "tests", "scripts", "docs", ".ci"}
+    assert top == {*PACKAGES, *files, "tests", "scripts", "docs", ".ci", ".github"}
 
 
 def test_documents_link_to_what_exists() -> None:
