@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
 from placement import system as os
@@ -261,8 +262,8 @@ def _clash(one: Drive, other: Drive) -> tuple[str, str] | None:
     named = f"drive {one.name!r} ({one.path})"
     if _same_folder(one.path, other.path):
         return f"it is the same folder as {named}", "Take one of them out of the config"
-    first, second = os.path.realpath(one.path), os.path.realpath(other.path)
-    if os.path.commonpath([first, second]) in (first, second):
+    first, second = Path(os.path.realpath(one.path)), Path(os.path.realpath(other.path))
+    if first.is_relative_to(second) or second.is_relative_to(first):
         return f"it and {named} lie one inside the other", "Drives must lie side by side"
     if one.id == other.id:
         cause = f"its identity file is a copy of the one on {named}"
