@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from cli.config import Config
 from cli.config_servers import media_server
-from cli.daemon import Post
+from cli.routes import Post
 from debrid.torrents import Torrents
 from placement.drive import Drive
 from placement.services.announcing import Announcer, Announcers, Tempo

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cli.config import CacheConfig
-from cli.daemon import Get, Post
+from cli.routes import Get, Post
 from vfs.cache import ChunkCache
 from vfs.names import Names
 from vfs.nodes import Directory, Node, RemoteFile

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from cli import pool
 from cli.config import Config
-from cli.daemon import Post
 from cli.distributed import copies_under_way
 from cli.keeping import open_names
 from cli.options import call
+from cli.routes import Post
 from cli.state import Contact, StateFolder
 from placement.drive import Drive
 from placement.identity import DriveError

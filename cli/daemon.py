@@ -12,15 +12,15 @@ import re
 import secrets
 import select
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from waitress import wasyncore
 from waitress.server import create_server
 
+from cli.routes import Get, Post
 from cli.state import Contact
 from debrid.errors import DebridError
 
@@ -32,10 +32,6 @@ _LONGEST_BODY = 1 << 20  # bytes; blueprints have limits of their own, below thi
 _LONGEST_OF_ALL = 16 << 20
 
 _HASH = re.compile("[0-9a-fA-F]{40}")
-
-# What a route answers to GET; and to POST, given the JSON body: ValueError says what is wrong with that.
-Get = Callable[[], Any]
-Post = Callable[[object], Any]
 
 
 class PortTaken(Exception):

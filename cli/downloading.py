@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint
 
 from cli.config import Config
-from cli.daemon import Post
 from cli.pinning import PinJobs
+from cli.routes import Post
 from debrid.downloads.downloads import Downloads, Refused
 from debrid.downloads.life import Parts
 from debrid.downloads.record import Download, Stage

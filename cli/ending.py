@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 from cli.config import MountConfig
-from cli.daemon import Post
+from cli.routes import Post
 from vfs import winmount
 from vfs.attr import Caller
 

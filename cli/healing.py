@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from cli.daemon import Post
+from cli.routes import Post
 from debrid.checkup import Checkup
 from debrid.store import Store
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cli.daemon import Get, Post
+from cli.routes import Get, Post
 from placement.running import MoveJobs
 
 JOBS = "/api/jobs"

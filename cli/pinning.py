@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.daemon import Post
+from cli.routes import Post
 from vfs.becoming import Becoming
 from vfs.branch import error
 from vfs.names import Names

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.daemon import Post
 from cli.downloading import ADD
 from cli.healing import CHECKUP
 from cli.moving import JOBS, job_posts
 from cli.output import human_size
 from cli.pinning import PINS, pin_posts
+from cli.routes import Post
 from debrid.downloads.sources import NotATorrent, read_magnet
 
 if TYPE_CHECKING:
