@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cli import crawls
+from cli.mediawords import described
 from cli.web.recent import Recent, Warned
 from cli.web.throughput import Rates, Sampler, Sums
 from indexer.manifest import NAME as INDEX
@@ -31,7 +32,8 @@ _OFTEN, _SELDOM, _RARELY = 1.0, 10.0, 60.0  # seconds
 class Playing:
     """A file that a program has open. `rate` in bytes a second, None where the kernel reads by itself.
 
-    `kept`: which share of what was read of a remote file the disk cache had, 0 to 1; None if nothing was.
+    `kept`: which share of what was read of a remote file the disk cache had, 0 to 1; None if nothing was. `media`: its
+    media facts in words, "" where none are known.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Playing:
     came: int
     writes: bool
     kept: float | None
+    media: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,15 @@ class Gatherer:
             one.came + one.went,
             one.went > 0,
             one.cached / read if read and one.source == "remote" else None,
+            self._media(one.path),
         )
+
+    def _media(self, path: str) -> str:
+        try:
+            media = self._app.about.media_of(path)
+        except OSError:  # it has no name any more
+            return ""
+        return described(media["facts"]) if media is not None and media["facts"] else ""
 
 
 class _Discs:

@@ -52,6 +52,7 @@ class PlayingRow:
     rate: float | None
     came: int
     writes: bool
+    media: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ def _played(handles: Sequence[Playing]) -> PlayingRow:
         sum(rates) if rates else None,
         sum(one.came for one in handles),
         any(one.writes for one in handles),
+        first.media,
     )
 
 

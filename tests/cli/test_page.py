@@ -101,7 +101,7 @@ def hostile() -> Facts:
     return Facts(
         status=status,
         retiring={HOSTILE + "2": HOSTILE},
-        playing=[Playing(f"{HOSTILE}/{HOSTILE}", HOSTILE, "drive", HOSTILE, 5e6, 10, False, None)],
+        playing=[Playing(f"{HOSTILE}/{HOSTILE}", HOSTILE, "drive", HOSTILE, 5e6, 10, False, None, HOSTILE)],
         rates=[Rates(1, 2, 3)],
         moves=[job(spec={"drive": HOSTILE}, problem=HOSTILE)],
         pins=[{"goal": "pin", "path": HOSTILE, "size": 5, "done": 1, "state": HOSTILE, "problem": HOSTILE}],
