@@ -265,7 +265,7 @@ def _checks(facts: Facts) -> Iterator[JobRow]:
 
 def _others(facts: Facts) -> Iterator[JobRow]:
     repairs = facts.status["remote"]["repairs"]
-    moving = {state: count for state, count in repairs.items() if state not in ("done", "given_up", "given up")}
+    moving = {state: count for state, count in repairs.items() if state not in ("done", "given up")}
     if moving:
         yield JobRow(
             "repair of torrents", ", ".join(f"{count} {state}" for state, count in moving.items()), None, "", ""
