@@ -160,6 +160,35 @@ def test_writing_in_each_way(windows: Windows) -> None:
         assert windows.filesystem.open_count == 0, "who only looks at it opens nothing"
 
 
+def test_a_read_under_way_goes_on_when_the_same_file_is_written_to(
+    windows: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows.pool.write("a", "f", "0123456789")
+    reading, go, real = threading.Event(), threading.Event(), windows.filesystem.read
+    found: list[object] = []
+
+    def slow(fh: int, buffer: memoryview, offset: int) -> int:
+        reading.set()
+        assert go.wait(20)
+        return real(fh, buffer, offset)
+
+    def read() -> None:
+        try:
+            found.append(file.read(0, 10))
+        except NT as refusal:
+            found.append(refusal)
+
+    monkeypatch.setattr(windows.filesystem, "read", slow)
+    with windows.driver.open(r"\f", READ) as file:
+        thread = threading.Thread(target=read)
+        thread.start()
+        assert reading.wait(20)
+        file.write(b"ab", 0)
+        go.set()
+        thread.join(20)
+    assert found == [b"ab23456789"]
+
+
 @linux_disks
 def test_create_and_open_are_told_apart(windows: Windows) -> None:
     driver = windows.driver
