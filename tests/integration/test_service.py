@@ -1,10 +1,12 @@
 """As a service: what systemd is told and when, and that it can read the units."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,3 +165,19 @@ def test_no_path_that_systemd_would_misread_is_installed(tmp_path: Path) -> None
     done = subprocess.run([SERVICE / "install", "--user"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and str(program) in done.stderr
     assert not (tmp_path / "root").exists()
+
+
+def test_the_image_has_all_packages_and_containers_share_the_folder_above_the_tree() -> None:
+    folder = ROOT / "scripts/docker"
+    dockerfile, compose = (folder / "Dockerfile").read_text(), (folder / "compose.yaml").read_text()
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {f"{name.rstrip('*')} /source/{name.rstrip('*')}" for name in packages} <= set(
+        re.findall(r"^COPY (.*)$", dockerfile, re.M)
+    )
+    (tree,) = re.findall(r"MEDIAPOOL_MOUNT__PATH=(\S+)", dockerfile)
+    services = re.split(r"^  (\w+):$", compose.partition("\nservices:\n")[2], flags=re.M)[1:]
+    for name, text in zip(services[::2], services[1::2], strict=True):
+        (shared,) = re.findall(r"- /srv/mediapool:(\S+):(\w+)", text)
+        assert shared == (os.path.dirname(tree), "rshared" if name == "mediapool" else "rslave"), name
+        assert name == "mediapool" or "depends_on" in text
+    assert f"MEDIAPOOL_MOUNT__PATH: {tree}\n" in compose and "condition: service_healthy" in compose
