@@ -220,16 +220,21 @@ def test_ten_thousand_names_are_listed_in_pages(windows: Windows) -> None:
         assert [name for name, _ in listed] == [".", "..", *sorted(names)]
         sizes = {name: info.FileSize for name, info in listed if not info.FileAttributes & 0x10}
         assert sizes == {name: number % 7 or 1 for number, name in enumerate(names)}
-        assert [name for name, _ in folder.entries(room=400)] == [name for name, _ in listed], "few to a page"
-    with windows.driver.open(r"\many", options=FOLDER) as folder:
+
+
+def test_a_listing_goes_on_behind_a_name_that_is_gone(windows: Windows) -> None:
+    for number in range(300):
+        windows.pool.write("abc"[number % 3], f"some/{number:03}")
+    with windows.driver.open(r"\some", options=FOLDER) as folder:
+        names = [name for name, _ in folder.entries(room=400)]
+        assert names == [".", "..", *(f"{number:03}" for number in range(300))], "few to a page"
+        windows.disk("some/150").unlink()
         buffer, count = ffi.new("char[]", 4096), ffi.new("ULONG *")
-        windows.driver._call("ReadDirectory", folder.context, ffi.NULL, ffi.NULL, buffer, 4096, count)
-        windows.disk("many/File 00000.mkv").unlink()
-        gone = winfsping._text("File 00000.mkv")
-        count[0] = 0
+        gone = winfsping._text("150")
         windows.driver._call("ReadDirectory", folder.context, ffi.NULL, gone, buffer, 4096, count)
         first = ffi.cast("FSP_FSCTL_DIR_INFO *", buffer)
-        assert bytes(ffi.buffer(first.FileNameBuf, 28)).decode("utf-16-le") == "File 00003.mkv"
+        assert bytes(ffi.buffer(first.FileNameBuf, 6)).decode("utf-16-le") == "151"
+    assert "150" not in windows.driver.list(r"\some")
 
 
 def test_a_file_goes_when_the_last_handle_is_closed(windows: Windows) -> None:
