@@ -5,11 +5,11 @@ this has had no release since 2017, and the bindings of libsystemd need a compil
 """
 
 import contextlib
-import errno
 import faulthandler
 import logging
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 # Times within the watchdog's span that the tree is asked, so that one late answer is no failure.
 _ASKS = 3
-_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 class Service:
@@ -50,8 +49,6 @@ class Service:
 
     def ready(self, mount: Path, status: str) -> None:
         """The tree at `mount` answers: say so, and from now on each time that it still does."""
-        if not self._address or not _answers(mount):
-            return
         self.tell("READY=1", f"STATUS={status}")
         if self._span is not None:
             threading.Thread(target=self._watch, args=(mount, self._span / _ASKS), name="watchdog", daemon=True).start()
@@ -80,13 +77,15 @@ def _span(microseconds: str, pid: str) -> float | None:
 
 
 def _answers(mount: Path) -> bool:
-    """Whether the tree answers, by a call that goes through the kernel to us and to every drive; waits while it hangs.
+    """Whether the tree answers a call that goes through the kernel to us and to every drive; waits while it hangs.
 
-    An error is an answer, but for those of a mount that nobody serves.
+    Asked by a process of its own: a thread of ours that waits for an answer of ours cannot be killed, and with it the
+    process cannot, since the kernel ends such a wait only when the last thread is gone. Not stat(2), which the kernel
+    may answer by itself. An error is an answer.
     """
     try:
-        # Not stat, which the kernel may answer by itself.
-        os.statvfs(mount)
+        subprocess.run(["stat", "--file-system", mount], capture_output=True, stdin=subprocess.DEVNULL, check=False)
     except OSError as cause:
-        return cause.errno not in _DEAD
+        log.warning("the tree could not be asked whether it answers: %s", cause)
+        return False
     return True
