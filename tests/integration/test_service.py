@@ -87,7 +87,7 @@ def test_systemd_hears_that_the_tree_answers_that_it_hangs_and_that_it_ends(
         below.process.send_signal(signal.SIGCONT)
     assert manager.hear() == ["WATCHDOG=1"]
 
-    tree.process.terminate()
+    tree.process.send_signal(signal.SIGTERM)
     assert manager.hear_of("STOPPING=1")
     assert tree.process.wait(20) == 0
     assert not os.path.ismount(tree.path)
