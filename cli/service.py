@@ -50,8 +50,6 @@ class Service:
 
     def ready(self, mount: Path, status: str) -> None:
         """The tree at `mount` answers: say so, and from now on each time that it still does."""
-        if not self._address or not answers(mount):
-            return
         self.tell("READY=1", f"STATUS={status}")
         if self._span is not None:
             threading.Thread(target=self._watch, args=(mount, self._span / _ASKS), name="watchdog", daemon=True).start()

@@ -168,7 +168,12 @@ class Older(Mounted):
         super().__init__(base, drives=drives, environment={"PYTHONPATH": str(code), "HOME": str(base)})
 
     def start(self) -> "Older":
-        self._in_its_folder(super().start)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "mount", "--config", str(self.config)],
+                cwd=self.code, env=self._environment(), stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        wait_for(lambda: os.path.ismount(self.path), f"the mount of {self.code}")
         return self
 
     def command(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -177,15 +182,6 @@ class Older(Mounted):
             [sys.executable, "-m", "cli", *arguments, *config],
             cwd=self.code, env=self._environment(), capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
-
-    def _in_its_folder(self, run: Any) -> None:
-        import mounting
-
-        before, mounting.ROOT = mounting.ROOT, self.code
-        try:
-            run()
-        finally:
-            mounting.ROOT = before
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,15 +68,13 @@ def test_systemd_hears_that_the_tree_answers_that_it_hangs_and_that_it_ends(
     tree = make_mount("tree", drives=1, environment={**told, "MEDIAPOOL_MOUNT__PASSTHROUGH": "off"})
     tree.drive_paths = [below.path / "drive"]
     tree.write_config()
-    with tree.log.open("ab") as log:
-        tree.process = subprocess.Popen(
-            ["python", "-m", "cli", "mount", "--config", str(tree.config)],
-            cwd=ROOT, env={**os.environ, **tree.environment}, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    started = threading.Thread(target=tree.start)
+    started.start()
     assert manager.hear() == ["STATUS=opening drives and databases"]
     ready = manager.hear()
     assert ready[0] == "READY=1" and f"STATUS=mounted at {tree.path}: 1 drives" in ready[1]
     assert os.path.ismount(tree.path) and os.listdir(tree.path) == [], "it said so before the tree answered"
+    started.join()
     for _ in range(3):
         assert manager.hear() == ["WATCHDOG=1"]
 
@@ -88,11 +87,23 @@ def test_systemd_hears_that_the_tree_answers_that_it_hangs_and_that_it_ends(
         below.process.send_signal(signal.SIGCONT)
     assert manager.hear() == ["WATCHDOG=1"]
 
-    tree.process.terminate()
+    tree.process.send_signal(signal.SIGTERM)
     assert manager.hear_of("STOPPING=1")
     assert tree.process.wait(20) == 0
     assert not os.path.ismount(tree.path)
     tree.stop()
+
+    # What systemd does at last to one that hangs. Who waits for an answer of its own tree could not be killed.
+    tree.start()
+    assert manager.hear_of("WATCHDOG=1")
+    below.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: manager.hears_nothing(WATCHDOG * 2), "the silence of a tree that hangs")
+        tree.process.kill()
+        tree.process.wait(20)
+    finally:
+        below.process.send_signal(signal.SIGCONT)
+        tree.kill()
 
 
 def test_what_systemd_says_is_for_this_process_alone(manager: Manager) -> None:
