@@ -16,7 +16,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     \b
     Example:
-      mediapool completion bash > ~/.local/share/bash-completion/completions/mediapool
+      mediapool completion fish > ~/.config/fish/completions/mediapool.fish
     """
     made = get_completion_class(shell)
     assert made is not None

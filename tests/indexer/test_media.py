@@ -4,8 +4,10 @@ import os
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
+import traceback
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,6 +242,13 @@ def test_ffprobe_is_ended_when_time_is_up(tmp_path: Path, clips: Path, monkeypat
     _pretend(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; exec sleep 600")
     assert trouble(os.fsencode(clips / "film.mkv"), 2.0) == "ffprobe gave no answer in time"
     assert _is_gone(int((tmp_path / "pid").read_text()))
+
+
+def _in_popen() -> bool:
+    """Whether the main thread is starting a process now."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    names = {each.f_code.co_name for each, _ in traceback.walk_stack(frame)}
+    return "_execute_child" in names
 
 
 @pytest.mark.parametrize("by", ["event", "signal"])

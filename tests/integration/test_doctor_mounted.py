@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def found(tree: Mounted) -> dict[str, dict[str, str]]:
 
 def typed(finding: dict[str, str]) -> None:
     """Type what the doctor says."""
-    command = finding["command"].replace("mediapool ", f"{sys.executable} -m cli ", 1)
+    command = finding["command"].replace("mediapool ", f"{shlex.quote(sys.executable)} -m cli ", 1)
     subprocess.run(["sh", "-c", command], cwd=ROOT, check=True, capture_output=True, timeout=60)
 
 

@@ -620,8 +620,11 @@ def test_closed_files_are_forgotten(make_setup: MakeSetup) -> None:
 
 
 def test_statistics_tell_where_bytes_came_from(setup: Setup) -> None:
+    # The first read waits for its bytes, however slow its thread is.
+    setup.source.fail = lambda key, offset: eventually(lambda: setup.reader.stats().waiting)
     handle = setup.open()
     right(handle, PIECE, 9 * CHUNK)
+    setup.source.fail = lambda key, offset: None
     right(handle, PIECE, 9 * CHUNK)
     setup.cache.flush()
     first = setup.reader.stats()

@@ -129,6 +129,7 @@ def test_a_stream_without_work_closes_after_a_while(make_bench: MakeBench) -> No
 
 def test_an_error_reaches_whoever_waits(bench: Bench) -> None:
     bench.source.fail = lambda key, offset: OSError(errno.EIO, "gone") if offset >= PIECE else None
+    bench.source.most = PIECE
     _, blocks = bench.stream(0, LENGTH, (0, CHUNK), (CHUNK, 2 * CHUNK))
     for block in blocks:
         with pytest.raises(OSError, match="gone") as caught:
