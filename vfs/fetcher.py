@@ -50,9 +50,9 @@ class Fetcher:
         return self._fetched + sum(stream.fetched for stream in self.streams)
 
     def share(self, run: Run, now: float) -> int:
-        """Bytes that `run` may have ahead of its reader: five eighths of all if it is the only one that reads on.
+        """Bytes that `run` may have ahead of its reader: five sevenths of all if it is the only one that reads on.
 
-        Else seven sixteenths are for those that did so lately, together: each has threads and answers of its own.
+        Else half are for those that did so lately, together: each has threads and answers of its own.
         """
         if run.reads > 1:
             self._lately[run] = now
@@ -60,8 +60,8 @@ class Fetcher:
             self._count_again = now + 1.0
             self._lately = {each: when for each, when in self._lately.items() if when > now - LATELY}
         if len(self._lately) > 1:
-            return self.memory.limit * 7 // 16 // len(self._lately)
-        return self.memory.limit * 5 // 8
+            return self.memory.limit // 2 // len(self._lately)
+        return self.memory.limit * 5 // 7
 
     @property
     def parallel(self) -> int:

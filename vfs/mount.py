@@ -35,7 +35,7 @@ _READ_AHEAD_FILE = "/sys/class/bdi/{device}/read_ahead_kb"
 _BARE_MODE = 0o555
 # What the kernel says of a mount that nobody serves any more.
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
-_M_ARENA_MAX = -8  # of mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
 
 
 def kind_at(path: Path) -> str | None:
@@ -163,10 +163,16 @@ def answers(path: Path) -> bool:
 
 
 def _share_arenas() -> None:
-    """Have all threads take memory from two arenas. With one each, what is free in one helps no other."""
+    """Have all threads take memory from two arenas, as what is free in one helps no other; and give back what is free.
+
+    By itself malloc would keep ever more, since the pieces in which bytes come are large.
+    """
     # Other C libraries have no such thing, and need none.
     with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 20)
 
 
 def _raise_file_limit() -> None:
