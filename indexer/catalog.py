@@ -134,8 +134,8 @@ entry = Table(
     comment="Every name that is no directory: files, links, pipes, sockets, devices",
     sqlite_with_rowid=False,
 )
-# Finds the other names of a file; most files have one, and need no row here. (In PostgreSQL it has them all: to name that
-# option would import everything about PostgreSQL, which few have, into each mount.)
+# Finds the other names of a file; most files have one, and need no row here. In PostgreSQL it has them all: to name
+# that option would import everything about PostgreSQL, which few have, into each mount.
 Index("entry_linked", entry.c.ino, sqlite_where=entry.c.nlink > 1)
 
 

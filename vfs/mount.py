@@ -165,13 +165,14 @@ def answers(path: Path) -> bool:
 def _share_arenas() -> None:
     """Have all threads take memory from two arenas, as what is free in one helps no other; and give back what is free.
 
-    By itself malloc would keep ever more, since the pieces in which bytes come are large.
+    By itself malloc would keep ever more, since the pieces in which bytes come are large. Chunks still come from
+    arenas: each by a mapping of its own would cost a page fault for every page.
     """
     # Other C libraries have no such thing, and need none.
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_MMAP_THRESHOLD, 8 << 20)
         mallopt(_M_TRIM_THRESHOLD, 1 << 20)
 
 

@@ -120,7 +120,7 @@ class Reader:
     ) -> None:
         if memory < 8 * CHUNK:
             raise ValueError(f"the reader needs at least {8 * CHUNK} bytes of memory, not {memory}")
-        # An eighth is for what no block accounts for: bytes on their way to the disk cache, and buffers to be used again.
+        # An eighth is for what no block accounts for: bytes on their way to the disk cache, buffers to be used again.
         self._memory = Memory(memory - memory // 8)
         self._lock = self._memory.lock
         self._cache = cache
