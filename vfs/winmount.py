@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,13 +176,3 @@ def _own_sid(whoami: Callable[[], str]) -> str:
 def unmount(path: Path, force: bool = False) -> None:
     """Nobody but the process that has mounted can: MountError says how."""
     raise MountError(f"{path} ends with its process: run 'mediapool unmount', or end that process")
-
-
-def wait_until_mounted(path: Path, ended: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the tree at `path` answers; False after `seconds`, or as soon as its process has ended."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not ended():
-        if state(path) == "mounted":
-            return True
-        time.sleep(0.05)
-    return False
