@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,36 +148,36 @@ def test_what_may_be_fetched_in_a_day_is_kept_to(make: Callable[[], Setup]) -> N
     assert not setup.library.calls
 
 
-def test_players_go_first(make: Callable[[], Setup]) -> None:
-    setup = make()
+@contextmanager
+def waiting_player(setup: Setup) -> Iterator[None]:
+    """A player waits for its bytes in this block."""
     player = setup.reader.open(("torrent", "decade", "1"), SIZE)
     setup.library.flow.clear()
     reading = threading.Thread(target=player.read, args=(1000, 0), daemon=True)
     reading.start()
     wait_for(lambda: setup.reader.stats().waiting, "the player")
-    assert setup.told() == MediaTold("waiting")
-    wait_for(lambda: setup.warmer.status().queued == 1, "the film in the queue")
-    assert {key for key, _, _ in setup.library.calls} == {("torrent", "decade", "1")}
+    yield
     setup.library.flow.set()
     reading.join()
     player.close()
+
+
+def test_players_go_first(make: Callable[[], Setup]) -> None:
+    setup = make()
+    with waiting_player(setup):
+        assert setup.told() == MediaTold("waiting")
+        wait_for(lambda: setup.warmer.status().queued == 1, "the film in the queue")
+        assert {key for key, _, _ in setup.library.calls} == {("torrent", "decade", "1")}
     wait_for(lambda: FILM in {key for key, _, _ in setup.library.calls}, "its turn")
     assert sum(length for key, _, length in setup.library.calls if key == FILM) <= 2 * HEAD
 
 
 def test_nobody_waits_for_what_is_not_looked_at_any_more(make: Callable[[], Setup]) -> None:
     setup = make()
-    player = setup.reader.open(("torrent", "decade", "1"), SIZE)
-    setup.library.flow.clear()
-    reading = threading.Thread(target=player.read, args=(1000, 0), daemon=True)
-    reading.start()
-    wait_for(lambda: setup.reader.stats().waiting, "the player")
-    assert setup.told() == MediaTold("waiting")
-    setup.warmer.stop()  # as `cache warm` does when it is interrupted
-    assert setup.told() == MediaTold("unknown")
-    setup.library.flow.set()
-    reading.join()
-    player.close()
+    with waiting_player(setup):
+        assert setup.told() == MediaTold("waiting")
+        setup.warmer.stop()  # as `cache warm` does when it is interrupted
+        assert setup.told() == MediaTold("unknown")
 
 
 def test_what_was_learned_is_told_and_outlives_another_file(make: Callable[[], Setup]) -> None:
